@@ -1,0 +1,176 @@
+"""The quick commands: no run folder, no torch; each is ``(config) -> ToolResult``."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from pydantic import Field
+
+from flexpose.commands import ToolResult, resolve
+from flexpose.configs.base import ConfigBase
+from flexpose.runs import package_versions
+from flexpose.skeleton import load_skeleton, skeleton_names
+
+if TYPE_CHECKING:
+    from flexpose.io.coco_check import Finding
+
+_SHOWN = 5  # findings of one code in the text
+
+
+class InfoConfig(ConfigBase):
+    """Settings of ``info``: none."""
+
+
+def info(config: InfoConfig) -> ToolResult:
+    """Versions, devices, skeletons and file formats."""
+    from flexpose.io import formats
+
+    # by name: the torch zone is reached through strings only
+    devices: list[str] = resolve("flexpose.compute:device_lines")()
+    skeletons = {name: load_skeleton(name).num_joints for name in skeleton_names()}
+    summaries = {name: entry.summary for name, entry in formats().items()}
+    versions = package_versions()
+    data = {
+        "versions": versions,
+        "devices": devices,
+        "skeletons": skeletons,
+        "formats": summaries,
+    }
+    lines = [f"{name} {version}" for name, version in versions.items()]
+    lines += ["", "devices:", *(f"  {line}" for line in devices)]
+    lines += ["", "skeletons:", *(f"  {name} ({n} joints)" for name, n in skeletons.items())]
+    lines += ["", "formats:", *(f"  {name}: {text}" for name, text in summaries.items())]
+    return ToolResult("\n".join(lines), data)
+
+
+class ConvertConfig(ConfigBase):
+    """Settings of ``convert``."""
+
+    source: Annotated[Path, tyro.conf.Positional] = Field(
+        title="Input", description="File or folder of poses."
+    )
+    target: Annotated[Path, tyro.conf.Positional] = Field(
+        title="Output", description="New file; its ending says the format."
+    )
+    source_format: str | None = Field(
+        None, title="Input format", description="Recognised when not given."
+    )
+    target_format: str | None = Field(
+        None, title="Output format", description="By the ending when not given."
+    )
+    images: Path | None = Field(
+        None, title="Images", description="Their folder, for formats without image sizes."
+    )
+    skeleton: str | None = Field(
+        None, title="Skeleton", description="Map the joints to this skeleton (name or YAML file)."
+    )
+    replace: bool = Field(False, title="Replace", description="Write over an output that exists.")
+
+
+def convert(config: ConvertConfig) -> ToolResult:
+    """Read poses, map them when asked, write them in another format."""
+    from flexpose.errors import ConfigError
+    from flexpose.io import read_poses, write_poses
+    from flexpose.mapping import map_poses
+
+    if config.target.exists() and not config.replace:
+        raise ConfigError(f"{config.target} exists already.", "Name another, or add --replace.")
+    poses = read_poses(config.source, config.source_format, image_root=config.images)
+    if config.skeleton is not None:
+        poses = map_poses(poses, load_skeleton(config.skeleton))
+    write_poses(poses, config.target, config.target_format)
+    text = f"{config.target}: {len(poses)} poses of {poses.skeleton.name}"
+    data = {"path": str(config.target), "poses": len(poses), "skeleton": poses.skeleton.name}
+    return ToolResult(text, data)
+
+
+class ValidateConfig(ConfigBase):
+    """Settings of ``validate``."""
+
+    labels: Annotated[Path, tyro.conf.Positional] = Field(
+        title="Labels", description="COCO keypoints file."
+    )
+    images: Path | None = Field(
+        None, title="Images", description="Their folder; presence and sizes are checked then."
+    )
+    clients: bool = Field(
+        True, title="Clients", description="Also open the file with the installed COCO clients."
+    )
+
+
+def validate(config: ValidateConfig) -> ToolResult:
+    """Check a COCO file; not ok when a finding is an error.
+
+    The clients come last and only for a file without errors, since they fail without saying why.
+    """
+    from flexpose.io.coco_check import check_coco
+    from flexpose.io.coco_clients import installed_clients, run_clients
+
+    findings = check_coco(config.labels, config.images)
+    asked: tuple[str, ...] = ()
+    if config.clients and not any(f.severity == "error" for f in findings):
+        asked = installed_clients()
+        findings += run_clients(config.labels)
+    errors = sum(f.severity == "error" for f in findings)
+    lines = _finding_lines(findings)
+    if asked:
+        lines.append(f"Opened with {', '.join(asked)}.")
+    lines.append(f"{config.labels}: {errors} errors, {len(findings) - errors} warnings")
+    data = {"findings": [asdict(finding) for finding in findings], "clients": asked}
+    return ToolResult("\n".join(lines), data, ok=errors == 0)
+
+
+def _finding_lines(findings: Sequence[Finding]) -> list[str]:
+    """Text of the findings, the first few of each code."""
+    lines, counts = [], Counter(finding.code for finding in findings)
+    shown: Counter[str] = Counter()
+    for finding in findings:
+        shown[finding.code] += 1
+        if shown[finding.code] > _SHOWN:
+            continue
+        places = (("image", finding.image), ("annotation", finding.annotation))
+        where = [f"{kind} {place}" for kind, place in (*places, ("joint", finding.joint)) if place]
+        text = f"{finding.message}; {finding.remedy}"
+        lines.append(": ".join([finding.severity, *([", ".join(where)] if where else []), text]))
+        if shown[finding.code] == _SHOWN < counts[finding.code]:
+            more = counts[finding.code] - _SHOWN
+            lines.append(f"  and {more} more of {finding.code} (--out F writes them all)")
+    return lines
+
+
+class CompareConfig(ConfigBase):
+    """Settings of ``evaluate distribution``."""
+
+    generated: Annotated[Path, tyro.conf.Positional] = Field(
+        title="Generated poses", description="Any file that convert reads."
+    )
+    reference: Annotated[Path, tyro.conf.Positional] = Field(
+        title="Real poses", description="Best held out from training."
+    )
+    max_samples: int = Field(
+        5000, ge=10, title="Most poses", description="Larger sets are cut to this many."
+    )
+    neighbours: int = Field(
+        5, ge=1, title="Neighbours", description="k of precision, recall, density and coverage."
+    )
+    seed: int = Field(0, ge=0, title="Seed", description="For the poses drawn.")
+
+
+def compare_distributions(config: CompareConfig) -> ToolResult:
+    """All distances between two files of poses; generated joints are mapped to the real ones."""
+    from flexpose.evaluation.distributions import compare
+    from flexpose.io import read_poses
+    from flexpose.mapping import map_poses
+
+    real = read_poses(config.reference)
+    generated = map_poses(read_poses(config.generated), real.skeleton)
+    report = compare(
+        generated, real, max_samples=config.max_samples, seed=config.seed, k=config.neighbours
+    )
+    return ToolResult(report.to_markdown(), json.loads(report.to_json()))

@@ -1,0 +1,96 @@
+"""The one table of commands; the CLI and the plugin start from here.
+
+To add a job, write a config class (a `JobConfig`) and a function
+``run(config, run: RunDir, cancel: CancelToken) -> Iterator[JobEvent]``, and add a row. Both are
+named by strings, so that nothing heavy is imported before a job starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from flexpose.errors import UnknownNameError
+
+
+@dataclass(frozen=True)
+class Command:
+    """One row.
+
+    Attributes
+    ----------
+    name : what the user types
+    config : ``module:class`` of its config
+    target : ``module:function`` that does the work
+    help : one line
+    is_job : whether the target is a job with a run folder, or a tool: a quick function
+        ``(config) -> ToolResult``
+    """
+
+    name: str
+    config: str
+    target: str
+    help: str
+    is_job: bool = True
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What a tool gives back: text for people, plain data for programs, whether all is well."""
+
+    text: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    ok: bool = True
+
+
+COMMANDS = (
+    Command(
+        "info",
+        "flexpose.cli.tools:InfoConfig",
+        "flexpose.cli.tools:info",
+        "versions, devices, skeletons",
+        is_job=False,
+    ),
+    Command(
+        "convert",
+        "flexpose.cli.tools:ConvertConfig",
+        "flexpose.cli.tools:convert",
+        "poses from one file format to another",
+        is_job=False,
+    ),
+    Command(
+        "validate",
+        "flexpose.cli.tools:ValidateConfig",
+        "flexpose.cli.tools:validate",
+        "check a COCO keypoints file, and open it with the COCO clients",
+        is_job=False,
+    ),
+    Command(
+        "evaluate distribution",
+        "flexpose.cli.tools:CompareConfig",
+        "flexpose.cli.tools:compare_distributions",
+        "how far poses are from poses of a reference",
+        is_job=False,
+    ),
+)
+
+
+def find_command(name: str) -> Command:
+    """Row of a name.
+
+    Raises
+    ------
+    UnknownNameError : there is none.
+    """
+    for command in COMMANDS:
+        if command.name == name:
+            return command
+    raise UnknownNameError("command", name, (command.name for command in COMMANDS))
+
+
+def resolve(target: str) -> Any:
+    """Import what a string ``module:name`` names."""
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)

@@ -1,0 +1,372 @@
+"""What all pose formats share, and the recipe for a new one.
+
+To add a format, put one module into this folder and give it a constant ``FORMAT``::
+
+    FORMAT = Format(
+        name="mydata",                        # what users type
+        summary="my dataset, one csv a clip", # one line for lists of formats
+        sniff=is_mydata,                      # (path) -> bool, cheap, never raises
+        read=read_mydata,                     # (path, *, image_root=None) -> PoseSet
+    )
+
+``read`` subtracts the format's pixel offset, so that (0, 0) is the centre of the top-left pixel,
+sets ``groups`` where the data know clips or activities, says in ``PoseSet.source`` what it did, and
+lets nothing but ``DataFormatError`` out for a file that is missing, cut short or of another kind
+(``read_text``, ``read_npz`` and ``read_mat`` below see to that). A format that can be written adds
+``write=`` and ``suffix=``. The rest is found by itself: ``read_poses`` asks every ``sniff``. Add a
+tiny file to the tests, and a row to ``docs/data-formats.md``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import pkgutil
+import secrets
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexpose.errors import DataFormatError, UnknownNameError
+from flexpose.poseset import PoseSet
+
+
+class Reader(Protocol):
+    """Reads one file (or folder) of a format; ``image_root`` is where its images lie."""
+
+    def __call__(self, path: Path, *, image_root: Path | None = None) -> PoseSet:  # noqa: D102
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One file format of poses.
+
+    Attributes
+    ----------
+    name : what users type
+    summary : one line for lists
+    sniff : whether a file looks like this format; cheap, never raises
+    read : file to poses
+    write : poses to file, or None
+    suffix : file suffix that chooses this format for writing; empty for none
+    """
+
+    name: str
+    summary: str
+    sniff: Callable[[Path], bool]
+    read: Reader
+    write: Callable[[PoseSet, Path], object] | None = None
+    suffix: str = ""
+
+
+@cache
+def formats() -> dict[str, Format]:
+    """All formats by name: the ``FORMAT`` of each module of this package that has one."""
+    import flexpose.io as package
+
+    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    modules = [importlib.import_module(f"flexpose.io.{name}") for name in names]
+    found = [module.FORMAT for module in modules if hasattr(module, "FORMAT")]
+    return {entry.name: entry for entry in found}
+
+
+def read_poses(
+    path: Path | str,
+    format: str | None = None,  # noqa: A002 (the word users look for)
+    *,
+    image_root: Path | str | None = None,
+) -> PoseSet:
+    """Read poses from a file of any known format.
+
+    Parameters
+    ----------
+    format : name of the format; recognised from the file when not given
+    image_root : folder of the images, for formats that do not store image sizes
+
+    Raises
+    ------
+    DataFormatError : the file is missing, damaged, of no known format or of several.
+    UnknownNameError : ``format`` is not the name of a format.
+    """
+    path = Path(path)
+    root = None if image_root is None else Path(image_root)
+    if not path.exists():
+        raise DataFormatError(path, "", "does not exist")
+    if format is not None:
+        return _format(format).read(path, image_root=root)
+    fitting = [entry for entry in formats().values() if entry.sniff(path)]
+    if len(fitting) == 1:
+        return fitting[0].read(path, image_root=root)
+    known = ", ".join(formats())
+    if not fitting:
+        problem = f"is damaged or of no known format; known formats: {known}."
+    else:
+        problem = f"could be {' or '.join(entry.name for entry in fitting)}."
+    raise DataFormatError(path, "", problem, "Name the format if you know it.")
+
+
+def write_poses(
+    poses: PoseSet,
+    path: Path | str,
+    format: str | None = None,  # noqa: A002
+) -> None:
+    """Write poses, by default in the format of the suffix (``.json``, ``.npz``, ``.zarr``).
+
+    Raises
+    ------
+    DataFormatError : no format belongs to the suffix, or the file cannot be written.
+    UnknownNameError : ``format`` is not the name of a format.
+    """
+    path = Path(path)
+    writable = {f.suffix: f for f in formats().values() if f.write is not None}
+    entry = _format(format) if format is not None else writable.get(path.suffix.lower())
+    if entry is None or entry.write is None:
+        raise DataFormatError(
+            path, "", f"cannot be written; expected a name that ends in {', '.join(writable)}"
+        )
+    entry.write(poses, path)
+
+
+def _format(name: str) -> Format:
+    if name not in formats():
+        raise UnknownNameError("format", name, formats())
+    return formats()[name]
+
+
+# ---------------------------------------------------------------- writing
+
+
+@contextmanager
+def atomic_open(path: Path | str, *, backup: bool = False) -> Iterator[BinaryIO]:
+    """Open a binary file that takes the place of ``path`` only once it is complete.
+
+    An error or interrupt on the way leaves the old file whole and nothing else behind.
+
+    Parameters
+    ----------
+    backup : keep what was there as ``<name>.bak``; for labels
+
+    Raises
+    ------
+    DataFormatError : the file cannot be written.
+    """
+    target = Path(os.path.realpath(path))  # a link goes on pointing at the labels
+    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if backup and target.exists():
+            atomic_write_bytes(target.with_name(target.name + ".bak"), target.read_bytes())
+        os.replace(temporary, target)
+    except OSError as error:
+        raise DataFormatError(
+            path,
+            "",
+            f"cannot be written ({error.strerror or error}).",
+            "What was there before is unchanged.",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def atomic_write_bytes(path: Path | str, data: bytes, *, backup: bool = False) -> None:
+    """Write a whole file or none of it; see ``atomic_open``."""
+    with atomic_open(path, backup=backup) as file:
+        file.write(data)
+
+
+def atomic_write_text(path: Path | str, text: str, *, backup: bool = False) -> None:
+    """Write a whole UTF-8 file or none of it; see ``atomic_open``."""
+    atomic_write_bytes(path, text.encode("utf-8"), backup=backup)
+
+
+# ---------------------------------------------------------------- reading
+
+_DAMAGE = (  # what numpy, zipfile and scipy raise for files that are cut short or of another kind
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,
+    SyntaxError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 text file.
+
+    Raises
+    ------
+    DataFormatError : the file cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except UnicodeDecodeError as error:
+        raise DataFormatError(path, f"byte {error.start}", "is not UTF-8 text") from error
+
+
+def npz_names(path: Path) -> frozenset[str]:
+    """Names of the arrays in an ``.npz``; empty when the file is none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return frozenset(name.removesuffix(".npy") for name in archive.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return frozenset()
+
+
+def read_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Read the named arrays of an ``.npz`` file.
+
+    Raises
+    ------
+    DataFormatError : the file is missing, damaged, or lacks one of the arrays.
+    """
+    missing = [name for name in names if name not in npz_names(path)]
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not missing:
+                return {name: archive[name] for name in names}
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except _DAMAGE as error:
+        raise DataFormatError(path, "", f"is a damaged .npz file ({error})") from error
+    raise DataFormatError(path, "", f"the array {missing[0]!r} is missing")
+
+
+def mat_names(path: Path) -> frozenset[str]:
+    """Names of the variables of a MATLAB file; empty when the file is none."""
+    import scipy.io
+
+    if path.suffix.lower() != ".mat":
+        return frozenset()
+    try:
+        return frozenset(name for name, _, _ in scipy.io.whosmat(path))
+    except (OSError, NotImplementedError, scipy.io.matlab.MatReadError, *_DAMAGE):
+        return frozenset()
+
+
+def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Read the named variables of a MATLAB file (up to version 7.2).
+
+    Raises
+    ------
+    DataFormatError : the file is missing, damaged, or lacks one of the variables.
+    """
+    import scipy.io
+
+    try:
+        content = scipy.io.loadmat(path, variable_names=names)
+    except NotImplementedError as error:
+        raise DataFormatError(
+            path, "", "is a MATLAB 7.3 file.", "Save it again in MATLAB with the option -v7."
+        ) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except (scipy.io.matlab.MatReadError, *_DAMAGE) as error:
+        raise DataFormatError(path, "", f"is a damaged MATLAB file ({error})") from error
+    for name in names:
+        if name not in content:
+            raise DataFormatError(path, "", f"the variable {name!r} is missing")
+    return {name: content[name] for name in names}
+
+
+def check_array(
+    path: Path, name: str, array: NDArray[Any], shape: Sequence[int | None], kinds: str = "iuf"
+) -> None:
+    """Refuse an array of a file whose shape (None: any length) or kind of numbers is wrong."""
+    fits = array.ndim == len(shape) and all(
+        want is None or want == have for want, have in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("n" if want is None else str(want) for want in shape)
+        raise DataFormatError(path, name, f"found shape {array.shape}, expected ({wanted})")
+    if array.dtype.kind not in kinds:
+        raise DataFormatError(path, name, f"found values of type {array.dtype}, expected others")
+
+
+def _unreadable(path: Path, error: OSError) -> DataFormatError:
+    return DataFormatError(path, "", f"cannot be read ({error.strerror or error})")
+
+
+# ---------------------------------------------------------------- images
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels of an image file, after the rotation that its EXIF data ask for.
+
+    Raises
+    ------
+    DataFormatError : the file is missing or no image.
+    """
+    import cv2  # takes a while to import, and few readers need it
+
+    try:
+        data = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
+    if image is None:
+        raise DataFormatError(path, "", "is not an image that can be read")
+    return int(image.shape[1]), int(image.shape[0])
+
+
+def sizes_of_images(
+    names: Sequence[str], keypoints: NDArray[np.floating], image_root: Path | None
+) -> tuple[NDArray[np.int32], str]:
+    """Image sizes for formats that do not store them, and a line of provenance.
+
+    Parameters
+    ----------
+    names : N image names relative to ``image_root``
+    keypoints : float (N, J, 2), pixels; NaN where not labelled
+    image_root : folder of the images; without it an image is taken to be just large enough for
+        all joints in it
+
+    Returns
+    -------
+    int32 (N, 2) width, height in pixels; and what was done, in words
+    """
+    sizes: dict[str, tuple[int, int]] = {}
+    if image_root is not None:
+        sizes = {name: image_size(image_root / name) for name in dict.fromkeys(names)}
+        note = "image sizes from the files"
+    else:
+        extent = np.fmax(np.fmax.reduce(keypoints, axis=1), 0)
+        for name, (x, y) in zip(names, np.nan_to_num(extent), strict=True):
+            width, height = sizes.get(name, (1, 1))
+            sizes[name] = (max(width, math.floor(x) + 1), max(height, math.floor(y) + 1))
+        note = "image sizes unknown: the smallest that hold all joints"
+    return np.array([sizes[name] for name in names], dtype=np.int32).reshape(-1, 2), note
+
+
+def seen_inside(
+    keypoints: NDArray[np.floating], image_size: NDArray[np.integer]
+) -> NDArray[np.int8]:
+    """Visibility (N, J) of joints that are all labelled: 2 inside the image, 1 outside, 0 NaN.
+
+    What lies outside the image was placed by the annotator's or a model's guess.
+    """
+    size = np.asarray(image_size).reshape(-1, 1, 2)
+    inside = ((keypoints >= -0.5) & (keypoints <= size - 0.5)).all(axis=2)
+    labelled = np.isfinite(keypoints).all(axis=2)
+    return np.where(labelled, np.where(inside, 2, 1), 0).astype(np.int8)

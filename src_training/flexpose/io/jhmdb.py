@@ -1,0 +1,98 @@
+"""JHMDB, 15 joints for every frame of 320 x 240 video, as ``jhmdb_joints.npz``.
+
+Arrays: ``clip`` and ``frame`` (from 0) (N,), ``joints`` (N, 15, 2), ``joint_names`` (15,);
+``clips`` and ``grade`` (C,), one row a clip; beside it ``clips.csv``, also a row a clip. Positions
+are MATLAB's and count from 1 (as open-mmlab/mmpose says of JHMDB:
+mmpose/datasets/datasets/body/jhmdb_dataset.py), so 1 is subtracted. JHMDB has no visibility: joints
+inside the image count as visible, joints outside it as labelled but not visible.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from flexpose.errors import DataFormatError
+from flexpose.io.base import Format, check_array, npz_names, read_npz, read_text, seen_inside
+from flexpose.poseset import PoseSet
+from flexpose.skeleton import load_skeleton
+
+IMAGE_SIZE = (320, 240)
+_ARRAYS = ("clip", "frame", "joints", "joint_names", "clips", "grade")
+
+
+def is_jhmdb(path: Path) -> bool:
+    """Whether the file is an ``.npz`` with the arrays of this format."""
+    return npz_names(path).issuperset(_ARRAYS)
+
+
+def read_jhmdb(
+    path: Path,
+    *,
+    image_root: Path | None = None,
+    grade: str | None = None,
+    static: bool | None = None,
+) -> PoseSet:
+    """Read frames in file order; ``groups`` are clips, ``image_ids`` are "clip/frame".
+
+    A clip is named "action/video", as in the folders of the dataset.
+
+    Parameters
+    ----------
+    grade : keep clips of this grade only ("A" is the better one)
+    static : keep clips with (or without) a resting camera, by ``clips.csv`` beside the file
+
+    Raises
+    ------
+    DataFormatError : a file is missing, damaged, or its arrays do not fit together.
+    """
+    data = read_npz(path, _ARRAYS)
+    n = len(data["clip"]) if data["clip"].ndim else 0
+    skeleton = load_skeleton("jhmdb15")
+    check_array(path, "clip", data["clip"], (n,), "U")
+    check_array(path, "frame", data["frame"], (n,), "iu")
+    check_array(path, "joints", data["joints"], (n, skeleton.num_joints, 2))
+    if tuple(data["joint_names"].tolist()) != skeleton.joints:
+        raise DataFormatError(path, "joint_names", "found other joints than those of jhmdb15")
+    keypoints = data["joints"].astype(np.float32) - 1
+    clips, frames = data["clip"].tolist(), data["frame"].tolist()
+    poses = PoseSet(
+        skeleton=skeleton,
+        keypoints=keypoints,
+        visibility=seen_inside(keypoints, np.array(IMAGE_SIZE)),
+        image_size=np.array(IMAGE_SIZE),
+        image_ids=tuple(f"{clip}/{frame}" for clip, frame in zip(clips, frames, strict=True)),
+        groups=clips,
+        source=(f"JHMDB, {path.name}; 1 subtracted from positions",),
+    )
+    keep = np.ones(n, dtype=bool)
+    if grade is not None:
+        check_array(path, "grade", data["grade"], data["clips"].shape, "U")
+        graded = set(data["clips"][data["grade"] == grade].tolist())
+        keep &= np.array([clip in graded for clip in clips], dtype=bool)
+    if static is not None:
+        resting = _static_clips(path.with_name("clips.csv"))
+        keep &= np.array([(clip in resting) == static for clip in clips], dtype=bool)
+    return poses[keep]
+
+
+def _static_clips(path: Path) -> set[str]:
+    """Clips whose camera rests, by the column ``static_f_nm_np1`` (0 or 1)."""
+    rows = csv.DictReader(read_text(path).splitlines())
+    found = set()
+    for line, row in enumerate(rows, start=2):
+        if row.get("static_f_nm_np1") not in ("0", "1") or not row.get("clip"):
+            raise DataFormatError(path, f"line {line}", "expected a clip and static_f_nm_np1")
+        if row["static_f_nm_np1"] == "1":
+            found.add(row["clip"])
+    return found
+
+
+FORMAT = Format(
+    name="jhmdb",
+    summary="JHMDB joints as one .npz",
+    sniff=is_jhmdb,
+    read=read_jhmdb,
+)

@@ -1,0 +1,139 @@
+"""Penn Action: the original ``.mat`` of one sequence, or all sequences as one ``.npz``.
+
+A ``.mat`` holds ``x``, ``y``, ``visibility`` (T, 13), ``bbox`` (T, 4) as left, top, right, bottom,
+``dimensions`` (height, width, frames) and ``action``; the ``.npz`` the same end to end. Positions
+are MATLAB's and count from 1; 1 is subtracted. Invisible joints are occluded ones, but for those
+at the corner (x and y at most 1), which are not labelled. A visible joint outside the image counts
+as not visible. Images are named "0001/000001.jpg", groups "action/0001".
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexpose.errors import DataFormatError
+from flexpose.io.base import (
+    Format,
+    check_array,
+    mat_names,
+    npz_names,
+    read_mat,
+    read_npz,
+    seen_inside,
+)
+from flexpose.poseset import PoseSet
+from flexpose.skeleton import load_skeleton
+
+_MAT = ("x", "y", "visibility", "bbox", "dimensions", "action")
+_NPZ = ("sequence", "length", "action", "height_width", "xy", "visibility", "bbox", "joint_names")
+
+
+def is_penn(path: Path) -> bool:
+    """Whether the file is one of the two forms."""
+    return npz_names(path).issuperset(_NPZ) or mat_names(path).issuperset(_MAT)
+
+
+def read_penn(path: Path, *, image_root: Path | None = None) -> PoseSet:
+    """Read all frames in file order.
+
+    Raises
+    ------
+    DataFormatError : the file is missing, damaged, or its arrays do not fit together.
+    """
+    return _read_mat(path) if path.suffix.lower() == ".mat" else _read_npz(path)
+
+
+def _read_mat(path: Path) -> PoseSet:
+    data = {name: np.asarray(value) for name, value in read_mat(path, _MAT).items()}
+    frames = len(data["x"]) if data["x"].ndim else 0
+    dimensions, action = data["dimensions"].ravel(), data["action"].ravel()
+    if dimensions.size < 2 or dimensions.dtype.kind not in "iuf":
+        raise DataFormatError(path, "dimensions", "expected height, width and number of frames")
+    if action.size != 1 or action.dtype.kind != "U":
+        raise DataFormatError(path, "action", "expected one text")
+    for name in ("x", "y"):
+        check_array(path, name, data[name], (frames, 13))
+    return _poses(
+        path,
+        xy=np.stack([data["x"], data["y"]], axis=2),
+        visible=data["visibility"],
+        corners=data["bbox"],
+        height_width=np.tile(dimensions[:2].astype(np.int32), (frames, 1)),
+        images=[f"{path.stem}/{frame + 1:06d}.jpg" for frame in range(frames)],
+        groups=[f"{action[0]}/{path.stem}"] * frames,
+    )
+
+
+def _read_npz(path: Path) -> PoseSet:
+    data = read_npz(path, _NPZ)
+    if tuple(data["joint_names"].ravel().tolist()) != load_skeleton("penn13").joints:
+        raise DataFormatError(path, "joint_names", "found other joints than those of penn13")
+    count = len(data["length"]) if data["length"].ndim else 0
+    check_array(path, "length", data["length"], (count,), "iu")
+    check_array(path, "sequence", data["sequence"], (count,), "U")
+    check_array(path, "action", data["action"], (count,), "U")
+    check_array(path, "height_width", data["height_width"], (count, 2))
+    lengths = data["length"].tolist()
+    if min(lengths, default=0) < 0:
+        raise DataFormatError(path, "length", "found a negative number of frames")
+    frames = sum(lengths)
+    check_array(path, "xy", data["xy"], (frames, 13, 2))
+    images, groups = [], []
+    for sequence, action, length in zip(data["sequence"], data["action"], lengths, strict=True):
+        images += [f"{sequence}/{frame + 1:06d}.jpg" for frame in range(length)]
+        groups += [f"{action}/{sequence}"] * length
+    return _poses(
+        path,
+        xy=data["xy"],
+        visible=data["visibility"],
+        corners=data["bbox"],
+        height_width=np.repeat(data["height_width"], data["length"], axis=0),
+        images=images,
+        groups=groups,
+    )
+
+
+def _poses(
+    path: Path,
+    *,
+    xy: NDArray[Any],
+    visible: NDArray[Any],
+    corners: NDArray[Any],
+    height_width: NDArray[Any],
+    images: list[str],
+    groups: list[str],
+) -> PoseSet:
+    frames = len(xy)
+    check_array(path, "visibility", visible, (frames, 13))
+    check_array(path, "bbox", corners, (frames, 4))
+    if not (np.isfinite(xy).all() and np.isfinite(corners).all()):
+        raise DataFormatError(path, "", "found positions that are not finite numbers")
+    seen = visible == 1
+    lost = ~seen & np.asarray((xy <= 1).all(axis=2))
+    keypoints = np.where(lost[..., None], np.nan, xy - 1).astype(np.float32)
+    size = height_width[:, ::-1]
+    visibility = seen_inside(keypoints, size)
+    visibility[~seen & ~lost] = 1
+    sides = corners[:, 2:] - corners[:, :2]
+    return PoseSet(
+        skeleton=load_skeleton("penn13"),
+        keypoints=keypoints,
+        visibility=visibility,
+        image_size=size,
+        boxes=np.concatenate([corners[:, :2] - 1, sides], axis=1).astype(np.float32),
+        image_ids=tuple(images),
+        groups=tuple(groups),
+        source=(f"Penn Action, {path.name}; 1 subtracted from positions",),
+    )
+
+
+FORMAT = Format(
+    name="penn",
+    summary="Penn Action (.mat of a sequence, or .npz of all)",
+    sniff=is_penn,
+    read=read_penn,
+)

@@ -1,0 +1,188 @@
+"""Priors: building generators from configs, and loading trained ones by name or folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flexpose.checkpoint import CheckpointMeta, load_checkpoint
+from flexpose.configs.prior import GeneratorConfig, KeypointGeneratorConfig, PriorConfig
+from flexpose.errors import CheckpointError, UnknownNameError
+from flexpose.models.generator import PoseGenerator
+from flexpose.models.keypoint_generator import KeypointDiscriminator, KeypointGenerator
+from flexpose.models.regressor import PoseRegressor
+from flexpose.models.stylegan import ImageDiscriminator, StyleGenerator
+from flexpose.rendering.style import DrawingStyle
+from flexpose.skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A trained source prior on its device, frozen and in evaluation mode.
+
+    Attributes
+    ----------
+    generator : g_s (its moving average)
+    skeleton, style : what its poses and drawings mean
+    meta : the checkpoint's description
+    path : the checkpoint folder
+    regressor : beta, None for keypoint generators
+    """
+
+    generator: PoseGenerator
+    skeleton: Skeleton
+    style: DrawingStyle
+    meta: CheckpointMeta
+    path: Path
+    regressor: PoseRegressor | None
+
+
+def build_networks(
+    config: GeneratorConfig, skeleton: Skeleton, random: torch.Generator | None = None
+) -> tuple[nn.Module, nn.Module]:
+    """Fresh generator and discriminator; ``random`` decides the initial weights."""
+    with torch.random.fork_rng(devices=[]):
+        if random is not None:
+            torch.manual_seed(random.initial_seed())
+        if isinstance(config, KeypointGeneratorConfig):
+            return (
+                KeypointGenerator(
+                    skeleton.num_joints,
+                    config.z_dim,
+                    config.w_dim,
+                    config.width,
+                    config.depth,
+                    config.mapping_depth,
+                ),
+                KeypointDiscriminator(skeleton, config.disc_width),
+            )
+        return (
+            StyleGenerator(
+                config.size,
+                config.channels,
+                config.modulation,
+                config.z_dim,
+                config.w_dim,
+                config.mapping_depth,
+                config.channel_base,
+                config.channel_max,
+            ),
+            ImageDiscriminator(
+                config.size, config.channels, config.channel_base, config.channel_max
+            ),
+        )
+
+
+def drawing_style(config: GeneratorConfig) -> DrawingStyle:
+    """How a generator's poses are drawn; keypoint generators have no canvas of their own."""
+    if isinstance(config, KeypointGeneratorConfig):
+        return DrawingStyle.for_size(64)
+    return DrawingStyle.for_size(config.size, config.channels)
+
+
+def shipped_priors() -> dict[str, Path]:
+    """Folders of the checkpoints that come with the package, by name."""
+    folder = Path(str(resources.files("flexpose") / "priors"))
+    return {p.name: p for p in sorted(folder.iterdir()) if (p / "meta.json").is_file()}
+
+
+def checkpoint_path(name: str | Path) -> Path:
+    """A shipped checkpoint by name, or any folder of a checkpoint or run.
+
+    Raises
+    ------
+    UnknownNameError : neither a shipped name nor an existing folder.
+    """
+    shipped = shipped_priors()
+    if str(name) in shipped:
+        return shipped[str(name)]
+    if Path(name).is_dir():
+        return Path(name)
+    raise UnknownNameError("prior or checkpoint folder", str(name), shipped)
+
+
+def load_generator(name: str | Path, device: torch.device | str = "cpu") -> Prior:
+    """Load a source prior without beta.
+
+    Raises
+    ------
+    UnknownNameError, CheckpointError : it is not there, or not usable.
+    """
+    found = load_checkpoint(checkpoint_path(name), kind="prior")
+    config = PriorConfig.model_validate(dict(found.meta.config))
+    skeleton = Skeleton.from_dict(found.meta.skeleton, found.path)
+    generator, _ = build_networks(config.generator, skeleton)
+    load_weights(generator, found.tensors, "generator_ema.", found.path)
+    frozen(generator, device)
+    style = DrawingStyle.from_dict(found.meta.style)
+    return Prior(generator, skeleton, style, found.meta, found.path, None)
+
+
+def load_prior(
+    name: str | Path, device: torch.device | str = "cpu", regressor: str | Path | None = None
+) -> Prior:
+    """Load a source prior, with beta where it draws images.
+
+    Parameters
+    ----------
+    regressor : beta's checkpoint; by default the shipped one of the prior's skeleton
+
+    Raises
+    ------
+    UnknownNameError, CheckpointError : one of them is not there, not usable, or they do not fit.
+    """
+    prior = load_generator(name, device)
+    if not isinstance(prior.generator, StyleGenerator):
+        return prior
+    beta_name = regressor or f"{prior.skeleton.name}-regressor"
+    beta, skeleton, style = load_regressor(beta_name, device)
+    if not skeleton.same_layout(prior.skeleton) or style != prior.style:
+        raise CheckpointError(
+            f"The regressor {beta_name} reads {skeleton.name} drawn as {style.to_dict()}, but the "
+            f"prior {name} draws {prior.skeleton.name} as {prior.style.to_dict()}.",
+            "Train one for this prior with train-regressor.",
+        )
+    return replace(prior, regressor=beta)
+
+
+def load_regressor(
+    name: str | Path, device: torch.device | str = "cpu"
+) -> tuple[PoseRegressor, Skeleton, DrawingStyle]:
+    """Load beta with what it reads."""
+    found = load_checkpoint(checkpoint_path(name), kind="regressor")
+    skeleton = Skeleton.from_dict(found.meta.skeleton, found.path)
+    style = DrawingStyle.from_dict(found.meta.style)
+    model = PoseRegressor(skeleton.num_joints, style.channels, int(found.meta.config["width"]))
+    load_weights(model, found.tensors, "regressor.", found.path)
+    frozen(model, device)
+    return model, skeleton, style
+
+
+def frozen(model: nn.Module, device: torch.device | str) -> nn.Module:
+    """The module on its device, without gradients, in evaluation mode."""
+    return model.to(device).eval().requires_grad_(False)
+
+
+def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], prefix: str, where: Any) -> None:
+    """Load the tensors of one network out of a checkpoint.
+
+    Raises
+    ------
+    CheckpointError : names or shapes do not fit.
+    """
+    part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    try:
+        model.load_state_dict(part)
+    except RuntimeError as error:
+        raise CheckpointError(f"{where}: its weights do not fit its config ({error}).") from error
+
+
+def with_prefix(prefix: str, model: nn.Module) -> dict[str, Tensor]:
+    """A network's tensors under a prefix, for a checkpoint."""
+    return {prefix + name: tensor for name, tensor in model.state_dict().items()}

@@ -1,0 +1,194 @@
+"""PoseSet: single-person 2-D poses that share one skeleton."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexpose.errors import PoseShapeError, SkeletonMismatchError
+from flexpose.skeleton import Skeleton
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PoseSet:
+    """N poses, one row a person. Arrays are checked once and read-only from then on.
+
+    Attributes
+    ----------
+    skeleton : Skeleton with J joints
+    keypoints : float32 (N, J, 2), x and y in image pixels, (0, 0) the centre of the top-left
+        pixel; NaN where visibility is 0
+    visibility : int8 (N, J); 0 not labelled, 1 labelled but occluded, 2 visible (COCO)
+    image_size : int32 (N, 2), width and height in pixels of the image the keypoints live in
+    boxes : float32 (N, 4) x, y, width, height in image pixels, or None
+    norm_length : float32 (N,) pixels, the reference of normalised errors (head size, inter-ocular
+        distance, torso), or None
+    image_ids : N names of the images (usually relative paths), or None; several people in one
+        image are rows with the same name
+    groups : N names of what belongs together (clip, activity, subject), or None; splits keep
+        groups whole
+    source : where the poses come from and what was done to them, oldest first
+    """
+
+    skeleton: Skeleton
+    keypoints: FloatArray
+    visibility: NDArray[np.int8]
+    image_size: NDArray[np.int32]
+    boxes: FloatArray | None = None
+    norm_length: FloatArray | None = None
+    image_ids: tuple[str, ...] | None = None
+    groups: tuple[str, ...] | None = None
+    source: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        keypoints = np.array(self.keypoints, dtype=np.float32)
+        visibility = np.array(self.visibility, dtype=np.int8)
+        if keypoints.ndim != 3 or keypoints.shape[1:] != (self.skeleton.num_joints, 2):
+            raise PoseShapeError(
+                f"Found keypoints of shape {keypoints.shape}, expected "
+                f"(N, {self.skeleton.num_joints}, 2) for the skeleton {self.skeleton.name}."
+            )
+        n = len(keypoints)
+        if visibility.shape != keypoints.shape[:2]:
+            raise PoseShapeError(
+                f"Found visibility of shape {visibility.shape}, expected {keypoints.shape[:2]}."
+            )
+        if visibility.size and not np.isin(visibility, (0, 1, 2)).all():
+            raise PoseShapeError("Visibility holds values other than 0, 1 and 2.")
+        keypoints[visibility == 0] = np.nan
+        bad = ~np.isfinite(keypoints).all(axis=2) & (visibility > 0)
+        if bad.any():
+            row, joint = np.argwhere(bad)[0]
+            raise PoseShapeError(
+                f"Pose {row}, joint {self.skeleton.joints[joint]} is labelled but its position "
+                "is not a finite number."
+            )
+        image_size = np.broadcast_to(np.array(self.image_size, dtype=np.int32), (n, 2)).copy()
+        set_field = object.__setattr__
+        set_field(self, "keypoints", _frozen(keypoints))
+        set_field(self, "visibility", _frozen(visibility))
+        set_field(self, "image_size", _frozen(image_size))
+        for name, shape in (("boxes", (n, 4)), ("norm_length", (n,))):
+            value = getattr(self, name)
+            if value is not None:
+                value = np.array(value, dtype=np.float32)
+                if value.shape != shape:
+                    raise PoseShapeError(f"Found {name} of shape {value.shape}, expected {shape}.")
+                set_field(self, name, _frozen(value))
+        for name in ("image_ids", "groups"):
+            value = getattr(self, name)
+            if value is not None:
+                if len(value) != n:
+                    raise PoseShapeError(f"Found {len(value)} {name} for {n} poses.")
+                set_field(self, name, tuple(str(v) for v in value))
+
+    @staticmethod
+    def create(
+        skeleton: Skeleton,
+        keypoints: Any,
+        image_size: Any,
+        visibility: Any = None,
+        **fields: Any,
+    ) -> PoseSet:
+        """Build from keypoints alone: joints with finite positions count as visible.
+
+        Parameters
+        ----------
+        keypoints : array-like (N, J, 2), pixels; NaN where a joint is not labelled
+        image_size : (width, height) of all images, or (N, 2)
+        """
+        points = np.asarray(keypoints, dtype=np.float32)
+        if visibility is None:
+            visibility = np.where(np.isfinite(points).all(axis=-1), 2, 0).astype(np.int8)
+        return PoseSet(
+            skeleton=skeleton,
+            keypoints=points,
+            visibility=visibility,
+            image_size=image_size,
+            **fields,
+        )
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+    def __getitem__(self, index: Any) -> PoseSet:
+        """Rows by mask, index array or slice; always a PoseSet."""
+        rows = np.arange(len(self))[index]
+        rows = np.atleast_1d(rows)
+        return replace(
+            self,
+            keypoints=self.keypoints[rows],
+            visibility=self.visibility[rows],
+            image_size=self.image_size[rows],
+            boxes=None if self.boxes is None else self.boxes[rows],
+            norm_length=None if self.norm_length is None else self.norm_length[rows],
+            image_ids=_take(self.image_ids, rows),
+            groups=_take(self.groups, rows),
+        )
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Bool (N, J): which joints have a position."""
+        return self.visibility > 0
+
+    @property
+    def complete(self) -> NDArray[np.bool_]:
+        """Bool (N,): which poses have a position for every joint."""
+        return np.asarray(self.labelled.all(axis=1))
+
+    def with_note(self, note: str) -> PoseSet:
+        """The same poses with one more line of provenance."""
+        return replace(self, source=(*self.source, note))
+
+    @staticmethod
+    def concat(sets: Sequence[PoseSet]) -> PoseSet:
+        """Join sets of one skeleton; optional fields survive where all sets have them.
+
+        Raises
+        ------
+        SkeletonMismatchError : the sets have different joints.
+        """
+        if not sets:
+            raise PoseShapeError("Found no pose sets to join, expected at least one.")
+        first = sets[0]
+        for other in sets[1:]:
+            if not first.skeleton.same_layout(other.skeleton):
+                raise SkeletonMismatchError(
+                    f"Cannot join poses of {first.skeleton.name} and {other.skeleton.name}.",
+                    "Map one of them to the skeleton of the other first.",
+                )
+
+        def arrays(name: str) -> Any:
+            values = [getattr(s, name) for s in sets]
+            return None if any(v is None for v in values) else np.concatenate(values)
+
+        def names(name: str) -> tuple[str, ...] | None:
+            values = [getattr(s, name) for s in sets]
+            return None if any(v is None for v in values) else tuple(x for v in values for x in v)
+
+        return PoseSet(
+            skeleton=first.skeleton,
+            keypoints=arrays("keypoints"),
+            visibility=arrays("visibility"),
+            image_size=arrays("image_size"),
+            boxes=arrays("boxes"),
+            norm_length=arrays("norm_length"),
+            image_ids=names("image_ids"),
+            groups=names("groups"),
+            source=tuple(dict.fromkeys(line for s in sets for line in s.source)),
+        )
+
+
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array
+
+
+def _take(names: tuple[str, ...] | None, rows: Iterable[int]) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names[i] for i in rows)

@@ -1,0 +1,73 @@
+"""Alpha: the differentiable renderer of skeleton images (torch)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from flexpose.errors import PoseShapeError
+from flexpose.rendering.style import DrawingStyle
+from flexpose.skeleton import Skeleton
+
+_FAR = 1e3  # unit space; a limb out here leaves no trace on the canvas
+
+
+class Renderer:
+    """Alpha for one skeleton and drawing style.
+
+    KeypointGAN, released renderer: per limb ``exp(-d / sigma**2)``, maximum over limbs per colour
+    channel, then ``2x - 1`` (tomasjakab/keypointgan@541b769:models/utils.py).
+
+    Parameters
+    ----------
+    skeleton, style : what is drawn, and how
+    device : where the limb table and the pixel grid live
+    """
+
+    def __init__(
+        self, skeleton: Skeleton, style: DrawingStyle, device: torch.device | str = "cpu"
+    ) -> None:
+        self.skeleton = skeleton
+        self.style = style
+        edges = torch.tensor(skeleton.edges, dtype=torch.long, device=device).reshape(-1, 2)
+        self._start, self._end = edges.unbind(1)
+        self._colors = torch.from_numpy(style.limb_colors(skeleton)).to(device)
+        self._grid = torch.linspace(-1, 1, style.size, device=device)
+
+    def __call__(self, poses: Tensor) -> Tensor:
+        """Draw poses.
+
+        Parameters
+        ----------
+        poses : float (n, J, 2), unit space; limbs with a NaN end are left out
+
+        Returns
+        -------
+        float (n, channels, size, size) in [-1, 1], differentiable with respect to the poses
+        """
+        if poses.ndim != 3 or poses.shape[1:] != (self.skeleton.num_joints, 2):
+            raise PoseShapeError(
+                f"Found poses of shape {tuple(poses.shape)}, expected "
+                f"(n, {self.skeleton.num_joints}, 2)."
+            )
+        # replace before indexing, so that no NaN enters the backward pass
+        poses = torch.where(poses.isfinite().all(dim=2, keepdim=True), poses, _FAR)
+        start, end = poses[:, self._start], poses[:, self._end]
+        glow = self._glow(start, end)
+        image = torch.stack(
+            [(glow * color.view(1, -1, 1, 1)).amax(dim=1) for color in self._colors.T], dim=1
+        )
+        return image * 2 - 1
+
+    def _glow(self, start: Tensor, end: Tensor) -> Tensor:
+        """Brightness (n, E, size, size) in [0, 1] of each limb at each pixel."""
+        x, y = self._grid.view(1, 1, 1, -1), self._grid.view(1, 1, -1, 1)
+        ax, ay = start[..., 0, None, None], start[..., 1, None, None]
+        bx, by = (end[..., 0, None, None] - ax), (end[..., 1, None, None] - ay)
+        length = (bx * bx + by * by).clamp_min(1e-6)
+        along = (((x - ax) * bx + (y - ay) * by) / length).clamp(0, 1)
+        dx = torch.addcmul(x - ax, along, bx, value=-1)
+        dy = torch.addcmul(y - ay, along, by, value=-1)
+        # 1e-6 keeps the gradient of the root finite on the line itself (KeypointGAN's constant)
+        distance = torch.sqrt(dx * dx + dy * dy + 1e-6)
+        return torch.exp(distance * (-1 / self.style.sigma**2))

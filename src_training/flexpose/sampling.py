@@ -1,0 +1,260 @@
+"""Drawing poses: z -> g_t -> beta -> filter -> kinematics -> weighted acceptance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from flexpose.checkpoint import load_checkpoint, sha256_of
+from flexpose.configs.adaptation import AdaptConfig
+from flexpose.errors import CheckpointError, FlexPoseError, UnknownNameError
+from flexpose.kinematics import KinematicTransfer
+from flexpose.models.generator import PoseGenerator, PoseOutput, styles
+from flexpose.models.keypoint_generator import box_normalised
+from flexpose.models.prior import Prior, checkpoint_path, frozen, load_prior, load_weights
+from flexpose.models.transfer import TransferFunction, TransferredGenerator
+from flexpose.rendering.soft import Renderer
+from flexpose.weighting import EnergyWeights
+
+_CHUNK = {"image": 128, "keypoints": 4096}  # latents a forward pass; larger ones fall out of cache
+_HOPELESS = 200  # chunks in a row without one accepted pose
+
+
+@dataclass(frozen=True)
+class PoseModel:
+    """A prior and what adaptation added to it; each part may be absent.
+
+    Attributes
+    ----------
+    prior : g_s with its skeleton, drawing style and beta
+    transfer : tau
+    kinematics : bone-length ratios
+    weights : acceptance rule
+    shots : float32 (M, J, 2), unit space: T, so that T* can be added to samples
+    """
+
+    prior: Prior
+    transfer: TransferFunction | None = None
+    kinematics: KinematicTransfer | None = None
+    weights: EnergyWeights | None = None
+    shots: Tensor | None = None
+
+    @property
+    def generator(self) -> PoseGenerator:
+        """g_t, or g_s when there is no tau."""
+        if self.transfer is None:
+            return self.prior.generator
+        return TransferredGenerator(self.prior.generator, self.transfer)
+
+    @property
+    def chunk(self) -> int:
+        """How many latents to run at once."""
+        return _CHUNK["image" if self.prior.regressor is not None else "keypoints"]
+
+
+def load_model(
+    name: str | Path, device: torch.device | str = "cpu", regressor: str | Path | None = None
+) -> PoseModel:
+    """Load an adapted run, or a plain prior, for sampling.
+
+    Raises
+    ------
+    CheckpointError : the folder is no model, or was adapted from another prior than is there now.
+    """
+    path = checkpoint_path(name)
+    found = load_checkpoint(path)
+    if found.meta.kind == "prior":
+        return PoseModel(load_prior(name, device, regressor))
+    if found.meta.kind != "adapted":
+        raise CheckpointError(
+            f"{path} holds a {found.meta.kind}, expected a prior or an adapted model."
+        )
+    config = AdaptConfig.model_validate(dict(found.meta.config))
+    parent = found.meta.parent or {}
+    try:
+        prior = load_prior(config.prior, device, regressor or config.regressor)
+    except UnknownNameError as error:
+        raise CheckpointError(
+            f"{path} was adapted from the prior {config.prior}, which is not there any more.",
+            "Put the prior back to where it was.",
+        ) from error
+    have = sha256_of(prior.path)
+    if parent.get("sha256") != have:
+        raise CheckpointError(
+            f"{path} was adapted from a prior with the hash {str(parent.get('sha256'))[:8]}..., "
+            f"but {config.prior} is now {have[:8]}...",
+            "Adapt again, or put that prior back.",
+        )
+    return _assemble(prior, found.tensors, config, str(path), device)
+
+
+def _assemble(
+    prior: Prior,
+    tensors: dict[str, Tensor],
+    config: AdaptConfig,
+    where: str,
+    device: torch.device | str,
+) -> PoseModel:
+    """The parts that a checkpoint holds."""
+    transfer = kinematics = None
+    if any(name.startswith("transfer.") for name in tensors):
+        chosen = chosen_layers(prior.generator, config.transfer.layers)
+        transfer = TransferFunction(prior.generator.layers, chosen, config.transfer.bias)
+        load_weights(transfer, tensors, "transfer.", where)
+        frozen(transfer, device)
+    if any(name.startswith("kinematics.") for name in tensors):
+        kinematics = KinematicTransfer(prior.skeleton)
+        load_weights(kinematics, tensors, "kinematics.", where)
+        frozen(kinematics, device)
+    weights = energy_weights_from(tensors, where, device)
+    shots = tensors.get("shots")
+    return PoseModel(prior, transfer, kinematics, weights, shots)
+
+
+def energy_weights_from(
+    tensors: Mapping[str, Tensor], where: str, device: torch.device | str
+) -> EnergyWeights | None:
+    """The acceptance rule of an adapted model's tensors, None when it has none."""
+    part = {
+        name.removeprefix("weighting."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith("weighting.")
+    }
+    if not part:
+        return None
+    try:
+        shots, pool, weights = part["shots"], part["pool"], part["weights"]
+        rule = EnergyWeights(
+            shots, pool, weights, float(part["entropy_weight"]), float(part["ceiling"])
+        )
+    except KeyError as error:
+        raise CheckpointError(f"{where}: the tensor weighting.{error} is missing.") from error
+    frozen(rule, device)
+    return rule
+
+
+def generate(generator: PoseGenerator, z: Tensor, truncation: float = 1.0) -> PoseOutput:
+    """phi(A(f(z))), through tau where the generator has one."""
+    return generator.synthesize(styles(generator, z, truncation))
+
+
+def keypoints(generator: PoseGenerator, prior: Prior, z: Tensor) -> Tensor:
+    """Unit keypoints (n, J, 2) of a generator: its own, or read by the prior's beta."""
+    output = generate(generator, z)
+    if output.keypoints is not None:
+        return output.keypoints
+    return read_images(prior, output)
+
+
+def read_images(prior: Prior, output: PoseOutput) -> Tensor:
+    """Keypoints that beta reads from generated images, box-normalised."""
+    if prior.regressor is None or output.images is None:
+        raise CheckpointError(f"The prior {prior.path} draws images; reading them needs beta.")
+    return box_normalised(prior.regressor(output.images)[0])
+
+
+def chosen_layers(generator: PoseGenerator, layers: tuple[int, ...] | str) -> list[int]:
+    """1-based layer indices of a config's choice."""
+    if isinstance(layers, str):
+        return [layer.index for layer in generator.layers]
+    return list(layers)
+
+
+@dataclass
+class Drawn:
+    """Counts of a sampling run, for its report."""
+
+    made: int = 0
+    inconsistent: int = 0
+    unlikely: int = 0
+    kept: int = 0
+
+
+class PoseSampler:
+    """Draws unit poses from a model, in order and repeatably from a random source.
+
+    Parameters
+    ----------
+    reject : share of images that the self-consistency filter drops; its threshold is set on the
+        first 1024 images
+    truncation : pull of w towards its mean, 1 for none
+    """
+
+    def __init__(self, model: PoseModel, reject: float = 0.05, truncation: float = 1.0) -> None:
+        self.model, self.truncation = model, truncation
+        self.generator = model.generator
+        self.device = self.generator.w_mean.device
+        self.counts = Drawn()
+        self._render: Renderer | None = None
+        self._threshold = float("inf")
+        if model.prior.regressor is not None and reject > 0:
+            self._render = Renderer(model.prior.skeleton, model.prior.style, self.device)
+            errors = [
+                self._read(torch.Generator().manual_seed(i), model.chunk)[1] for i in range(8)
+            ]
+            self._threshold = float(torch.cat(errors).quantile(1 - reject))
+
+    @torch.no_grad()
+    def chunks(self, random: torch.Generator) -> Iterator[Tensor]:
+        """Endless chunks (k, J, 2) of accepted unit poses, of varying length.
+
+        Raises
+        ------
+        FlexPoseError : next to nothing is accepted.
+        """
+        model, empty = self.model, 0
+        while True:
+            poses, errors = self._read(random, model.chunk)
+            self.counts.made += len(poses)
+            consistent = errors <= self._threshold
+            self.counts.inconsistent += int((~consistent).sum())
+            poses = poses[consistent]
+            if model.kinematics is not None:
+                poses = model.kinematics(poses)
+            if model.weights is not None:
+                accepted = model.weights.accept(poses.flatten(1), random)
+                self.counts.unlikely += int((~accepted).sum())
+                poses = poses[accepted]
+            self.counts.kept += len(poses)
+            empty = 0 if len(poses) else empty + 1
+            if empty > _HOPELESS:
+                raise FlexPoseError(
+                    f"Of {self.counts.made} generated poses none of the last "
+                    f"{_HOPELESS * model.chunk} resembles the shots.",
+                    "Adapt again with a larger entropy weight.",
+                )
+            if len(poses):
+                yield poses
+
+    def draw(self, count: int, random: torch.Generator) -> Tensor:
+        """``count`` unit poses (count, J, 2) on the CPU."""
+        parts: list[Tensor] = []
+        have = 0
+        for chunk in self.chunks(random):
+            parts.append(chunk.cpu())
+            have += len(chunk)
+            if have >= count:
+                break
+        return torch.cat(parts)[:count]
+
+    @torch.no_grad()
+    def _read(self, random: torch.Generator, count: int) -> tuple[Tensor, Tensor]:
+        """Fresh keypoints (n, J, 2) and their images' inconsistency (n,), 0 without images."""
+        z = torch.randn(count, self.generator.z_dim, generator=random).to(self.device)
+        output = generate(self.generator, z, self.truncation)
+        if output.keypoints is not None:
+            return output.keypoints, output.keypoints.new_zeros(count)
+        poses = read_images(self.model.prior, output)
+        if self._render is None or output.images is None:
+            return poses, poses.new_zeros(count)
+        redrawn = self._render(poses)
+        return poses, (redrawn - output.images).square().mean(dim=(1, 2, 3))
+
+
+def rerender(model: PoseModel, poses: Tensor) -> Tensor:
+    """alpha of poses in the model's drawing style: the paper's bottleneck (Eq. 8)."""
+    return Renderer(model.prior.skeleton, model.prior.style, poses.device)(poses)

@@ -1,0 +1,239 @@
+"""Skeletons: named joints, how they connect, and how joints of other skeletons stand in for them."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flexpose.errors import DataFormatError, UnknownNameError
+
+Alternatives = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skeleton:
+    """Named joints and how they connect; joints go by name everywhere but in arrays.
+
+    Attributes
+    ----------
+    name : short name, such as ``body15``
+    joints : joint names in the order of axis 1 of ``PoseSet.keypoints``
+    edges : pairs of 0-based joint indices, parent first (COCO files count from 1; only the
+        COCO writer adds that)
+    symmetric_pairs : (left, right) pairs of joint indices
+    root : index of the joint at which the kinematic tree starts
+    edge_colors : one RGB colour (0-255) an edge, all different
+    oks_sigmas : COCO's per-joint constants; empty when object keypoint similarity is not defined
+    derived : for a joint that another skeleton lacks under this name, the joints whose mean
+        stands in for it, best alternative first
+    category : COCO category name
+    description : where the definition comes from
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    edges: tuple[tuple[int, int], ...]
+    symmetric_pairs: tuple[tuple[int, int], ...] = ()
+    root: int = 0
+    edge_colors: tuple[tuple[int, int, int], ...] = ()
+    oks_sigmas: tuple[float, ...] = ()
+    derived: Mapping[str, Alternatives] = field(default_factory=dict)
+    category: str = "person"
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        problem = _first_problem(self)
+        if problem:
+            raise DataFormatError(f"skeleton {self.name!r}", "", problem)
+        if not self.edge_colors:
+            object.__setattr__(self, "edge_colors", distinct_colors(len(self.edges)))
+
+    @property
+    def num_joints(self) -> int:
+        return len(self.joints)
+
+    @cached_property
+    def flip_index(self) -> tuple[int, ...]:
+        """Permutation of the joints that exchanges left and right; its own inverse."""
+        order = list(range(self.num_joints))
+        for left, right in self.symmetric_pairs:
+            order[left], order[right] = right, left
+        return tuple(order)
+
+    def index(self, joint: str) -> int:
+        """Array index of a joint, by name."""
+        try:
+            return self.joints.index(joint)
+        except ValueError:
+            raise UnknownNameError(f"joint of {self.name}", joint, self.joints) from None
+
+    def same_layout(self, other: Skeleton) -> bool:
+        """Whether arrays of the two skeletons mean the same: equal joint names in equal order."""
+        return self.joints == other.joints
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, the form of the YAML files: joints by name."""
+        data: dict[str, Any] = {
+            "name": self.name,
+            "category": self.category,
+            "joints": list(self.joints),
+            "edges": [[self.joints[a], self.joints[b]] for a, b in self.edges],
+            "symmetric_pairs": [[self.joints[a], self.joints[b]] for a, b in self.symmetric_pairs],
+            "root": self.joints[self.root],
+            "edge_colors": [list(color) for color in self.edge_colors],
+        }
+        if self.oks_sigmas:
+            data["oks_sigmas"] = list(self.oks_sigmas)
+        if self.derived:
+            data["derived"] = {k: [list(a) for a in v] for k, v in self.derived.items()}
+        if self.description:
+            data["description"] = self.description
+        return data
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any], where: Path | str = "skeleton") -> Skeleton:
+        """Build from the YAML form.
+
+        Raises
+        ------
+        DataFormatError : a key is missing or unknown, or an edge names an unknown joint.
+        """
+        if not isinstance(data, Mapping):
+            raise DataFormatError(where, "", f"found {type(data).__name__}, expected a mapping")
+        unknown = set(data) - _KEYS
+        if unknown:
+            raise DataFormatError(where, "", f"unknown key {sorted(unknown)[0]!r}")
+        for key in ("name", "joints", "edges"):
+            if key not in data:
+                raise DataFormatError(where, "", f"the key {key!r} is missing")
+        joints = tuple(str(j) for j in data["joints"])
+        at = {joint: i for i, joint in enumerate(joints)}
+
+        def pairs(key: str) -> tuple[tuple[int, int], ...]:
+            found = []
+            for pair in data.get(key) or ():
+                if len(pair) != 2 or pair[0] not in at or pair[1] not in at:
+                    raise DataFormatError(
+                        where, key, f"{pair!r} is not a pair of joints of this skeleton"
+                    )
+                found.append((at[pair[0]], at[pair[1]]))
+            return tuple(found)
+
+        root = data.get("root", joints[0] if joints else "")
+        if root not in at:
+            raise DataFormatError(where, "root", f"{root!r} is not a joint of this skeleton")
+        return Skeleton(
+            name=str(data["name"]),
+            joints=joints,
+            edges=pairs("edges"),
+            symmetric_pairs=pairs("symmetric_pairs"),
+            root=at[root],
+            edge_colors=tuple(tuple(c) for c in data.get("edge_colors") or ()),
+            oks_sigmas=tuple(float(s) for s in data.get("oks_sigmas") or ()),
+            derived={
+                joint: tuple(tuple(names) for names in alternatives)
+                for joint, alternatives in (data.get("derived") or {}).items()
+            },
+            category=str(data.get("category", "person")),
+            description=str(data.get("description", "")).strip(),
+        )
+
+
+_KEYS = {
+    "name",
+    "category",
+    "description",
+    "joints",
+    "edges",
+    "symmetric_pairs",
+    "root",
+    "edge_colors",
+    "oks_sigmas",
+    "derived",
+}
+
+
+def _first_problem(skeleton: Skeleton) -> str:
+    """What is wrong with a skeleton, in words, or an empty string."""
+    n = skeleton.num_joints
+    if n == 0:
+        return "it has no joints"
+    if len(set(skeleton.joints)) != n:
+        return "two joints have the same name"
+    for name, pairs in (("edge", skeleton.edges), ("symmetric pair", skeleton.symmetric_pairs)):
+        for a, b in pairs:
+            if not (0 <= a < n and 0 <= b < n) or a == b:
+                return f"{name} ({a}, {b}) does not join two of its {n} joints"
+    paired = [joint for pair in skeleton.symmetric_pairs for joint in pair]
+    if len(set(paired)) != len(paired):
+        return "a joint stands in two symmetric pairs"
+    if skeleton.edge_colors and len(skeleton.edge_colors) != len(skeleton.edges):
+        return f"{len(skeleton.edge_colors)} edge colours for {len(skeleton.edges)} edges"
+    if len(set(skeleton.edge_colors)) != len(skeleton.edge_colors):
+        return "two edges have the same colour"
+    if skeleton.oks_sigmas and len(skeleton.oks_sigmas) != n:
+        return f"{len(skeleton.oks_sigmas)} OKS sigmas for {n} joints"
+    if not 0 <= skeleton.root < n:
+        return f"the root index {skeleton.root} is not one of its {n} joints"
+    return ""
+
+
+def distinct_colors(count: int) -> tuple[tuple[int, int, int], ...]:
+    """``count`` different saturated RGB colours (0-255), evenly spaced in hue."""
+    return tuple(
+        (round(255 * r), round(255 * g), round(255 * b))
+        for r, g, b in (
+            # three brightness levels keep long lists of hues apart
+            colorsys.hsv_to_rgb(i / max(count, 1), 1.0, (1.0, 0.85, 0.7)[i % 3])
+            for i in range(count)
+        )
+    )
+
+
+def skeleton_names() -> tuple[str, ...]:
+    """Names of the skeletons that come with the package."""
+    folder = resources.files("flexpose") / "skeletons"
+    return tuple(
+        sorted(
+            entry.name.removesuffix(".yaml")
+            for entry in folder.iterdir()
+            if entry.name.endswith(".yaml")
+        )
+    )
+
+
+def load_skeleton(name: str | Path) -> Skeleton:
+    """Read a skeleton by the name of a shipped one or from a YAML file of the user's own.
+
+    Raises
+    ------
+    UnknownNameError : no shipped skeleton has this name.
+    DataFormatError : the file is no valid skeleton.
+    """
+    text_name = str(name)
+    if text_name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise DataFormatError(path, "", f"cannot be read ({error.strerror})") from error
+        return _parse(text, path)
+    if text_name not in skeleton_names():
+        raise UnknownNameError("skeleton", text_name, skeleton_names())
+    source = resources.files("flexpose") / "skeletons" / f"{text_name}.yaml"
+    return _parse(source.read_text(encoding="utf-8"), f"skeletons/{text_name}.yaml")
+
+
+def _parse(text: str, where: Path | str) -> Skeleton:
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise DataFormatError(where, "", f"is not valid YAML: {error}") from error
+    return Skeleton.from_dict(data, where)

@@ -1,0 +1,89 @@
+"""Training poses: read, mapped, filtered, normalised; and batches drawn from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flexpose.configs.prior import SourceConfig
+from flexpose.errors import FlexPoseError
+from flexpose.geometry import normalised, tight_boxes
+from flexpose.io.base import read_poses
+from flexpose.mapping import map_poses
+from flexpose.skeleton import Skeleton, load_skeleton
+
+
+@dataclass(frozen=True)
+class SourcePoses:
+    """What a prior learns.
+
+    Attributes
+    ----------
+    keypoints : float32 (N, J, 2), unit space, box-normalised
+    skeleton : their skeleton
+    notes : what was read, kept and left out
+    """
+
+    keypoints: Tensor
+    skeleton: Skeleton
+    notes: tuple[str, ...]
+
+
+def load_source(config: SourceConfig, path: Path | None = None) -> SourcePoses:
+    """Complete poses of a file in the prior's skeleton, large enough and normalised.
+
+    Parameters
+    ----------
+    path : another file under the same rules, such as held-out poses
+
+    Raises
+    ------
+    FlexPoseError : fewer than 16 poses remain.
+    """
+    path = path or config.poses
+    skeleton = load_skeleton(config.skeleton)
+    read = read_poses(path)
+    mapped = map_poses(read, skeleton)
+    complete = mapped[mapped.complete]
+    side = tight_boxes(complete.keypoints)[:, 2:].max(axis=1, initial=0.0)
+    kept = complete[side >= max(config.min_side, 1e-3)]
+    if len(kept) < 16:
+        raise FlexPoseError(
+            f"{path}: of {len(read)} poses {len(complete)} are complete and {len(kept)} of those "
+            f"at least {config.min_side:g} px large; expected at least 16 to learn from.",
+        )
+    notes = (
+        *mapped.source,
+        f"{len(read)} persons, {len(complete)} with all joints of {skeleton.name}, "
+        f"{len(kept)} of those at least {config.min_side:g} px large",
+    )
+    return SourcePoses(torch.from_numpy(normalised(kept.keypoints)), skeleton, notes)
+
+
+def draw_batch(
+    poses: Tensor,
+    size: int,
+    skeleton: Skeleton,
+    random: torch.Generator,
+    mirror: bool = True,
+    rotation_deg: float = 0.0,
+) -> Tensor:
+    """A random batch (size, J, 2) of unit poses, mirrored by halves and slightly rotated.
+
+    Augmented poses are box-normalised again, as all poses a prior sees.
+    """
+    batch = poses[torch.randint(len(poses), (size,), generator=random)]
+    if mirror:
+        flipped = batch[:, list(skeleton.flip_index)] * torch.tensor([-1.0, 1.0])
+        chosen = torch.rand(size, 1, 1, generator=random) < 0.5
+        batch = torch.where(chosen, flipped, batch)
+    if rotation_deg > 0:
+        angle = torch.randn(size, generator=random) * np.deg2rad(rotation_deg)
+        cos, sin = angle.cos(), angle.sin()
+        matrix = torch.stack([cos, -sin, sin, cos], dim=1).view(-1, 2, 2)
+        batch = torch.from_numpy(normalised((batch @ matrix.transpose(1, 2)).numpy()))
+    return batch

@@ -1,0 +1,223 @@
+"""Beta: a network learns to read keypoints back from skeleton images (FlexPose, section 3.4).
+
+Target poses leave the source's support and generated images are imperfect, so training poses are
+the source's under strong affine, limb and joint changes, and their drawings are blurred, dimmed,
+erased and noisy (METHOD 6).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from flexpose.checkpoint import CheckpointMeta
+from flexpose.compute import generator_for, prepare, resolve_device
+from flexpose.configs.prior import RegressorConfig
+from flexpose.errors import CheckpointError, ConfigError
+from flexpose.events import JobEvent, PhaseChanged
+from flexpose.geometry import unit_to_canvas
+from flexpose.jobs import CancelToken
+from flexpose.models.generator import styles
+from flexpose.models.prior import (
+    Prior,
+    load_generator,
+    load_weights,
+    with_prefix,
+)
+from flexpose.models.regressor import PoseRegressor
+from flexpose.rendering.soft import Renderer
+from flexpose.rendering.style import DrawingStyle
+from flexpose.runs import RunDir
+from flexpose.sampling import keypoints
+from flexpose.training.data import SourcePoses, draw_batch, load_source
+from flexpose.training.loop import Preview, Schedule, run_task
+from flexpose.training.pictures import to_uint8
+
+_EVALUATE, _INIT = 1 << 40, (1 << 40) + 1  # random streams beside the steps
+
+
+def run(config: RegressorConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobEvent]:
+    """Job ``train-regressor``."""
+    device = resolve_device(config.device)
+    prepare(device, config.threads)
+    yield PhaseChanged("reading poses")
+    source = load_source(config.source)
+    held_out = load_source(config.source, config.validation) if config.validation else source
+    pair = None
+    if config.generator:
+        drawn = load_generator(config.generator, device)
+        teacher = drawn.meta.config.get("teacher")
+        if not teacher:
+            raise ConfigError(
+                f"The prior {config.generator} had no teacher, so the poses of its images are "
+                "not known.",
+                "Leave `generator` empty.",
+            )
+        pair = (drawn, load_generator(teacher, device))
+    task = RegressorTask(config, source, held_out, device, pair)
+    schedule = Schedule(
+        config.steps, config.preview_every, config.evaluate_every, config.checkpoint_every
+    )
+    yield from run_task(task, schedule, run, cancel)
+
+
+class RegressorTask:
+    """Beta, its optimiser, and the pictures it learns from."""
+
+    name = "train-regressor"
+
+    def __init__(
+        self,
+        config: RegressorConfig,
+        source: SourcePoses,
+        held_out: SourcePoses,
+        device: torch.device,
+        pair: tuple[Prior, Prior] | None = None,
+    ) -> None:
+        self.config, self.source, self.held_out = config, source, held_out
+        self.device, self.pair = device, pair
+        self.style = DrawingStyle.for_size(config.size, config.channels)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(generator_for(config.seed, _INIT).initial_seed())
+            model = PoseRegressor(source.skeleton.num_joints, config.channels, config.width)
+        self.model = model.to(device)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), config.lr)
+        # three line widths, since generated lines are never exactly as wide as drawn ones
+        self.renderers = [
+            Renderer(
+                source.skeleton,
+                DrawingStyle(config.size, self.style.sigma * factor, config.channels),
+                device,
+            )
+            for factor in (0.88, 1.0, 1.15)
+        ]
+
+    @property
+    def lr(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def step(self, step: int) -> Mapping[str, Tensor]:
+        config = self.config
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.lr * max(0.01, (1 + math.cos(math.pi * step / config.steps)) / 2)
+        random = generator_for(config.seed, step)
+        poses, images = self._drawn(random)
+        if self.pair is not None:
+            more_poses, more_images = self._generated(random)
+            poses = torch.cat([poses, more_poses])
+            images = torch.cat([images, more_images])
+        read, _ = self.model(images)
+        # absolute error: a joint that cannot be seen must not outweigh all others
+        loss = (read - poses).abs().mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        pixels = (read.detach() - poses).norm(dim=2).mean() * (config.size - 1) / 2
+        return {"loss": loss.detach(), "pixels": pixels}
+
+    def _drawn(self, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Poses (n, J, 2) under strong changes, and corrupted drawings of them."""
+        poses = draw_batch(
+            self.source.keypoints, self.config.batch_size, self.source.skeleton, random
+        )
+        poses = distorted(poses, random).to(self.device)
+        which = int(torch.randint(len(self.renderers), (), generator=random))
+        return poses, corrupted(self.renderers[which](poses), random)
+
+    @torch.no_grad()
+    def _generated(self, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The teacher's poses, and an image prior's pictures of them."""
+        assert self.pair is not None
+        prior, teacher = self.pair
+        z = torch.randn(self.config.batch_size // 2, prior.generator.z_dim, generator=random)
+        z = z.to(self.device)
+        images = prior.generator.synthesize(styles(prior.generator, z), random).images
+        return keypoints(teacher.generator, teacher, z), images
+
+    @torch.no_grad()
+    def evaluate(self) -> Mapping[str, float]:
+        """Mean joint distance in canvas pixels on clean drawings of held-out poses, and its tail."""
+        poses = self.held_out.keypoints[:2000].to(self.device)
+        parts = [self.model(self.renderers[1](chunk))[0] for chunk in poses.split(200)]
+        pixels = (torch.cat(parts) - poses).norm(dim=2) * (self.config.size - 1) / 2
+        return {
+            "mean_joint_distance_px": pixels.mean().item(),
+            "p99_joint_distance_px": pixels.flatten().quantile(0.99).item(),
+        }
+
+    @torch.no_grad()
+    def preview(self) -> Preview:
+        random = generator_for(self.config.seed, _EVALUATE)
+        _, images = self._drawn(random)
+        images = images[:16]
+        read, _ = self.model(images)
+        pictures = torch.cat([images, self.renderers[1](read)])
+        return Preview(to_uint8(pictures), unit_to_canvas(read.cpu().numpy(), self.config.size))
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        return with_prefix("regressor.", self.model), {"optimizer": self.optimizer.state_dict()}
+
+    def load_state(self, tensors: Mapping[str, Tensor], train_state: Mapping[str, Any]) -> None:
+        load_weights(self.model, tensors, "regressor.", "checkpoint")
+        if "optimizer" not in train_state:
+            raise CheckpointError("The checkpoint holds no optimiser state to go on from.")
+        self.optimizer.load_state_dict(train_state["optimizer"])
+
+    def meta(self) -> CheckpointMeta:
+        return CheckpointMeta(
+            kind="regressor",
+            skeleton=self.source.skeleton.to_dict(),
+            style=self.style.to_dict(),
+            config=self.config.model_dump(mode="json"),
+            licence="as the source poses; weights trained on COCO-2017 annotations: CC BY 4.0",
+        )
+
+
+def distorted(poses: Tensor, random: torch.Generator) -> Tensor:
+    """Poses (n, J, 2) after random affine maps and joint jitter, still within the canvas."""
+    n, joints, _ = poses.shape
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return torch.rand(*shape, generator=random) * (high - low) + low
+
+    angle = uniform(-np.pi / 4, np.pi / 4, n)
+    scale = uniform(0.55, 1.1, n, 1) * uniform(0.8, 1.2, n, 2)
+    cos, sin = angle.cos(), angle.sin()
+    turn = torch.stack([cos, -sin, sin, cos], dim=1).view(n, 2, 2)
+    poses = (poses @ turn.transpose(1, 2)) * scale[:, None]
+    # each pose has a jitter strength of its own: most stay human, some become scribbles
+    strength = 0.25 * uniform(0, 1, n, 1, 1).pow(3)
+    poses = poses + torch.randn(n, joints, 2, generator=random) * strength
+    poses = poses + uniform(-0.15, 0.15, n, 1, 2)
+    return poses.clamp(-0.98, 0.98)
+
+
+def corrupted(images: Tensor, random: torch.Generator) -> Tensor:
+    """Drawings (n, c, h, w) with the faults of generated ones: blur, dim patches, gaps, noise.
+
+    A quarter stays clean.
+    """
+    n, channels, height, width = images.shape
+    device = images.device
+    ink = (images + 1) / 2
+    blurred = F.avg_pool2d(ink, 3, stride=1, padding=1)
+    amount = torch.rand(n, 1, 1, 1, generator=random).to(device)
+    dirty = ink + (blurred - ink) * amount
+    dim = 0.4 + 0.8 * torch.rand(n, channels, 4, 4, generator=random)
+    dim = F.interpolate(dim, (height, width), mode="bilinear").to(device)
+    dirty = dirty * dim.clamp(max=1.15)
+    hole = torch.rand(n, 1, height // 4, width // 4, generator=random) < 0.03
+    hole = F.interpolate(hole.float(), (height, width), mode="nearest").to(device)
+    dirty = dirty * (1 - hole)
+    strength = 0.1 * torch.rand(n, 1, 1, 1, generator=random)
+    noise = torch.randn(n, channels, height, width, generator=random) * strength
+    dirty = dirty + noise.to(device)
+    clean = torch.rand(n, 1, 1, 1, generator=random).to(device) < 0.25
+    return torch.where(clean, ink, dirty) * 2 - 1
