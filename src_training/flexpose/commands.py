@@ -27,6 +27,7 @@ class Command:
     help : one line
     is_job : whether the target is a job with a run folder, or a tool: a quick function
         ``(config) -> ToolResult``
+    writes_file : ``--out`` names a result file (the config's ``out``), not the run folder
     """
 
     name: str
@@ -34,6 +35,7 @@ class Command:
     target: str
     help: str
     is_job: bool = True
+    writes_file: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,31 @@ class ToolResult:
 
 
 COMMANDS = (
+    Command(
+        "train-prior",
+        "flexpose.configs.prior:PriorConfig",
+        "flexpose.training.prior:run",
+        "learn a pose prior from a large set of poses",
+    ),
+    Command(
+        "train-regressor",
+        "flexpose.configs.prior:RegressorConfig",
+        "flexpose.training.regressor:run",
+        "learn to read keypoints from skeleton images",
+    ),
+    Command(
+        "adapt",
+        "flexpose.configs.adaptation:AdaptConfig",
+        "flexpose.training.adaptation:run",
+        "bend a prior towards a dozen labelled poses",
+    ),
+    Command(
+        "sample",
+        "flexpose.configs.adaptation:SampleConfig",
+        "flexpose.training.sample:run",
+        "draw synthetic poses from a prior or an adapted model",
+        writes_file=True,
+    ),
     Command(
         "info",
         "flexpose.cli.tools:InfoConfig",

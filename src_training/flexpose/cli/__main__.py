@@ -72,10 +72,13 @@ def _run_job(command: Command, options: Options, config: ConfigBase) -> int:
     from flexpose.jobs import CancelToken, cancel_on_interrupt, guarded, recorded
     from flexpose.runs import RunDir
 
-    if options.resume and options.out is not None:
+    name = command.name.replace(" ", "-")
+    if command.writes_file:
+        config = config.model_copy(update={"out": options.out, "overwrite": options.overwrite})
+        run = RunDir.create(name)
+    elif options.resume and options.out is not None:
         run = RunDir.open(options.out)
     else:
-        name = command.name.replace(" ", "-")
         run = RunDir.create(name, options.out, overwrite=options.overwrite)
     run.begin(config)
     cancel = CancelToken(run)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+import tyro
 from pydantic import Field
 
 from flexpose.configs.base import ConfigBase, JobConfig
@@ -117,6 +118,10 @@ class SampleConfig(JobConfig):
     """Draw poses from a prior or an adapted model."""
 
     model: str = Field(title="Model", description="An adapted run or a prior.")
+    out: Annotated[Path | None, tyro.conf.Suppress] = Field(
+        None, title="Result", description="COCO .json or .zarr; the command line's --out."
+    )
+    overwrite: Annotated[bool, tyro.conf.Suppress] = Field(False, title="Replace the result")
     n: int = Field(32_000, ge=1, title="Number of poses")
     regressor: str | None = Field(None, title="Regressor")
     truncation: float = Field(

@@ -44,8 +44,7 @@ from flexpose.poseset import PoseSet
 class Reader(Protocol):
     """Reads one file (or folder) of a format; ``image_root`` is where its images lie."""
 
-    def __call__(self, path: Path, *, image_root: Path | None = None) -> PoseSet:  # noqa: D102
-        ...
+    def __call__(self, path: Path, *, image_root: Path | None = None) -> PoseSet: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +74,10 @@ def formats() -> dict[str, Format]:
     """All formats by name: the ``FORMAT`` of each module of this package that has one."""
     import flexpose.io as package
 
-    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    names = [module.name for module in pkgutil.iter_modules(package.__path__)]
     modules = [importlib.import_module(f"flexpose.io.{name}") for name in names]
     found = [module.FORMAT for module in modules if hasattr(module, "FORMAT")]
-    return {entry.name: entry for entry in found}
+    return {entry.name: entry for entry in sorted(found, key=lambda entry: entry.name)}
 
 
 def read_poses(

@@ -263,7 +263,7 @@ def pose_fields(poses: PoseSet, notes: Notes, first: int = 1) -> list[dict[str, 
         )
     points = np.round(inside, 2)
     boxes = _boxes(poses, points)
-    flat = np.dstack([points, poses.visibility]).reshape(len(poses), -1).tolist()
+    flat = np.dstack([points, poses.visibility]).reshape(len(poses), 3 * points.shape[1]).tolist()
     counts = labelled.sum(axis=1).tolist()
     areas = np.round(boxes[:, 2] * boxes[:, 3], 2).tolist()
     for row in np.flatnonzero(~labelled.any(axis=1)):
@@ -307,12 +307,12 @@ def _boxes(poses: PoseSet, points: NDArray[np.float64]) -> NDArray[np.float64]:
     computed = padded_boxes(points, poses.labelled, poses.image_size)
     if poses.boxes is None:
         return computed
-    own = np.nan_to_num(poses.boxes.astype(np.float64), posinf=0, neginf=0)
+    own = poses.boxes.astype(np.float64)
     low = np.round(np.clip(own[:, :2], 0, poses.image_size), 2)
     sides = np.minimum(own[:, 2:] + np.minimum(own[:, :2], 0), poses.image_size - low)
     own = np.concatenate([low, np.round(sides, 2)], axis=1)
-    usable = np.asarray((own[:, 2:] > 0).all(axis=1, keepdims=True))
-    return np.where(usable, own, computed)
+    usable = np.asarray(np.isfinite(own).all(axis=1) & (own[:, 2:] > 0).all(axis=1))
+    return np.where(usable[:, None], own, computed)
 
 
 def annotation_entry(

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from flexpose.errors import DataFormatError
 from flexpose.io.base import image_size, read_text
 from flexpose.io.coco import SOURCES
-from flexpose.io.coco_parts import Entry, is_finite, is_whole, mapping, ours
+from flexpose.io.coco_parts import Entry, is_finite, is_side, mapping, ours
 
 Severity = Literal["error", "warning"]
 
@@ -106,7 +106,7 @@ def _check_ids(kind: str, entries: list[Entry]) -> Iterator[Finding]:
         remedy = "number from 1, each number once"
         if number is None:
             yield _error(f"{kind}-id-missing", f"an {kind} without id", remedy)
-        elif not (type(number) is int and is_whole(number)):
+        elif not (type(number) is int and number > 0):
             yield _error(
                 f"{kind}-id", f"the id {number!r} is no whole number from 1", remedy, **place
             )
@@ -235,7 +235,7 @@ def _check_annotations(lists: Mapping[str, list[Entry]], joints: list[str]) -> I
             message = f"unknown category_id {entry.get('category_id')!r}"
             yield _error("category-unknown", message, "give the id of the category", **where)
         size = None
-        if image is not None and is_whole(image.get("width")) and is_whole(image.get("height")):
+        if image is not None and is_side(image.get("width")) and is_side(image.get("height")):
             size = (image["width"], image["height"])
         labelled: list[tuple[float, float]] = []
         yield from _check_keypoints(entry, joints, size, labelled, where)

@@ -14,6 +14,8 @@ from flexpose.errors import DataFormatError
 from flexpose.io.coco import SOURCES, CocoAnnotation, Notes
 from flexpose.skeleton import Skeleton, load_skeleton, skeleton_names
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 Entry = Mapping[str, Any]
 Placed = list[tuple[str, Entry]]
 """Entries of a file, each with its place for messages."""
@@ -54,14 +56,14 @@ class ReadFile:
         return list(range(1, len(ids) + 1))
 
 
-def is_whole(value: Any) -> TypeGuard[float]:
-    """Whether a JSON value is a whole number from 1."""
-    return is_finite(value) and value >= 1 and value == int(value)
+def is_side(value: Any) -> TypeGuard[float]:
+    """Whether a JSON value can be the width or height of an image: whole, from 1."""
+    return is_finite(value) and 1 <= value < 2**31 and value == int(value)
 
 
 def is_finite(value: Any) -> TypeGuard[float]:
     """Whether a JSON value is a number that float32 can hold."""
-    return type(value) in (int, float) and bool(abs(value) <= np.finfo(np.float32).max)
+    return type(value) in (int, float) and bool(abs(value) <= _LARGEST)
 
 
 def mapping(value: Any) -> Entry:
@@ -139,6 +141,8 @@ def read_skeleton(file: ReadFile, chosen: Entry, found: Placed) -> tuple[Skeleto
         file.notes.add("no joint names; joints are called joint_1, joint_2, ...", where)
     if not isinstance(joints, list) or not all(isinstance(joint, str) for joint in joints):
         raise file.refuse(where, "keypoints must be a list of joint names")
+    if len(set(joints)) != len(joints):
+        raise file.refuse(where, "two joints have the same name")
     edges = _read_edges(file, where, chosen.get("skeleton"), len(joints))
     own = ours(chosen)
     extra = {key: own[key] for key in own if key not in _OUR_SKELETON_KEYS}
@@ -221,7 +225,7 @@ def read_keypoints(
             raise file.refuse(place, "found a keypoint value that is no number")
         rows.append(values)
     table = np.array(rows, dtype=np.float64).reshape(len(rows), skeleton.num_joints, 3)
-    table[np.abs(table) > np.finfo(np.float32).max] = np.nan
+    table[np.abs(table) > _LARGEST] = np.nan
     points, flags = table[..., :2], np.nan_to_num(table[..., 2])
 
     def note(sentence: str, cases: NDArray[np.bool_]) -> None:

@@ -26,7 +26,7 @@ from flexpose.io.coco_parts import (
     ReadFile,
     annotations_of,
     choose_category,
-    is_whole,
+    is_side,
     mapping,
     ours,
     read_annotation,
@@ -201,7 +201,7 @@ def _read_image(
         file.notes.add('backslashes of the name read as "/"', place)
         name = name.replace("\\", "/")
     width, height = entry.get("width"), entry.get("height")
-    if not (is_whole(width) and is_whole(height)):
+    if not (is_side(width) and is_side(height)):
         if image_root is not None:
             width, height = image_size(Path(image_root) / name)
             file.notes.add("no width and height; read from the file", place)

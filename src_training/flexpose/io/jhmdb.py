@@ -2,9 +2,9 @@
 
 Arrays: ``clip`` and ``frame`` (from 0) (N,), ``joints`` (N, 15, 2), ``joint_names`` (15,);
 ``clips`` and ``grade`` (C,), one row a clip; beside it ``clips.csv``, also a row a clip. Positions
-are MATLAB's and count from 1 (as open-mmlab/mmpose says of JHMDB:
-mmpose/datasets/datasets/body/jhmdb_dataset.py), so 1 is subtracted. JHMDB has no visibility: joints
-inside the image count as visible, joints outside it as labelled but not visible.
+are MATLAB's and count from 1, as open-mmlab/mmpose@01835e6d says of JHMDB
+(mmpose/datasets/datasets/body/jhmdb_dataset.py), so 1 is subtracted. JHMDB has no visibility:
+joints inside the image count as visible, joints outside it as labelled but not visible.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """MPII Human Pose, complete poses as csv: name, then x and y of 16 joints, no header.
 
-Positions count from 1 (they are MATLAB's: princeton-vl/pose-hg-train, as all readers of MPII
-subtract 1); 1 is subtracted here. The table has no visibility: joints count as visible, those
-outside their image as labelled but not visible, and (-1, -1) is not labelled. Groups are
-"category/activity" where ``mpii_human_pose_activity.csv`` lies beside the file ("unknown" for
-images it lacks).
+Positions are MATLAB's and count from 1 (open-mmlab/mmpose@01835e6d says so of MPII:
+mmpose/datasets/datasets/body/mpii_dataset.py), so 1 is subtracted. The table has no visibility:
+joints count as visible, those outside their image as labelled but not visible, and (-1, -1) is not
+labelled. Groups are "category/activity" where ``mpii_human_pose_activity.csv`` lies beside the file
+("unknown" for images it lacks).
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ def read_mpii(path: Path, *, image_root: Path | None = None) -> PoseSet:
         except ValueError as error:
             raise DataFormatError(path, f"line {line}", f"no number ({error})") from error
         names.append(row[0])
+    if not rows:
+        raise DataFormatError(path, "", "holds no poses")
     keypoints = np.array(rows, dtype=np.float32).reshape(-1, 16, 2)
     if not np.isfinite(keypoints).all():
         raise DataFormatError(path, "", "found positions that are not finite numbers")

@@ -36,8 +36,8 @@ Array = NDArray[np.floating[Any]]
 NOISE = 0.011  # standard deviation of the sensor, of a range of 1
 
 OWN_DEPTH: Mapping[str, float] = {
-    "neck": 0.16, "head": 0.075, "pelvis": 0.19, "shoulder": 0.105, "elbow": 0.065, "wrist": 0.065,
-    "hip": 0.15, "knee": 0.085, "ankle": 0.095,
+    "neck": 0.16, "head": 0.075, "pelvis": 0.19, "shoulder": 0.105, "elbow": 0.085, "wrist": 0.065,
+    "hip": 0.175, "knee": 0.085, "ankle": 0.095,
 }  # fmt: skip
 """Metres of its own flesh before a joint; with more than that before it, a joint is occluded."""
 
