@@ -74,6 +74,12 @@ COMMANDS = (
         writes_file=True,
     ),
     Command(
+        "demo",
+        "flexpose.configs.adaptation:DemoConfig",
+        "flexpose.demo:run",
+        "the main job on an embedded sample, with pictures",
+    ),
+    Command(
         "info",
         "flexpose.cli.tools:InfoConfig",
         "flexpose.cli.tools:info",

@@ -150,3 +150,11 @@ class SampleConfig(JobConfig):
     )
     size: int = Field(256, ge=16, title="Canvas of the poses in pixels")
     images: bool = Field(False, title="Skeleton images too (Zarr only)")
+
+
+class DemoConfig(JobConfig):
+    """The main job on the embedded mannequin."""
+
+    prior: str = Field("body15", title="Prior")
+    shots: int = Field(12, ge=2, le=192, title="Labelled frames")
+    n: int = Field(2000, ge=1, title="Synthetic poses")

@@ -1,0 +1,187 @@
+"""Job ``demo``: the main job on the embedded mannequin, with pictures to look at.
+
+Twelve frames of a figure that no public dataset holds are the shots; the shipped prior is bent
+towards them; samples go into a COCO file and are measured against frames of other clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from flexpose.compute import generator_for, resolve_device
+from flexpose.configs.adaptation import AdaptConfig, DemoConfig, SampleConfig
+from flexpose.errors import FlexPoseError
+from flexpose.evaluation.distributions import COLUMNS, compare
+from flexpose.evaluation.figures import pose_sheet
+from flexpose.evaluation.report import summary_table, write_report
+from flexpose.events import (
+    TERMINAL,
+    JobEvent,
+    JobFinished,
+    JobStarted,
+    PhaseChanged,
+)
+from flexpose.geometry import canvas_poses, normalised
+from flexpose.io.base import atomic_write_bytes, read_poses
+from flexpose.io.coco import write_coco
+from flexpose.io.coco_check import check_coco
+from flexpose.jobs import CancelToken
+from flexpose.mannequin import MannequinSample, mannequin_frames
+from flexpose.mixup import pose_mixup
+from flexpose.poseset import PoseSet
+from flexpose.rendering.raster import draw_overlay
+from flexpose.runs import RunDir
+from flexpose.sampling import PoseModel, PoseSampler, load_model
+from flexpose.training import adaptation, sample
+
+_STREAM = 1 << 40
+_COMPARED = 2000  # poses of each set in the table
+
+
+def run(config: DemoConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobEvent]:
+    """Shots, adaptation, samples, measures and pictures, all below the run folder."""
+    yield JobStarted("demo", None, run.path)
+    yield PhaseChanged("drawing the mannequin")
+    frames = mannequin_frames(config.seed)
+    shot_rows, test_rows = _split(frames.poses, config.shots, config.seed)
+    shots_file = run.path / "shots.coco.json"
+    write_coco(frames.poses[shot_rows], shots_file)
+    _contact_sheet(frames, shot_rows, run.path / "1_shots.png")
+
+    yield PhaseChanged("adapting")
+    adapt = AdaptConfig(
+        prior=config.prior,
+        shots=shots_file.resolve(),
+        seed=config.seed,
+        device=config.device,
+        threads=config.threads,
+    )
+    adapted = RunDir.create("adapt", run.path / "adapted", overwrite=True)
+    adapted.begin(adapt)
+    stopped = yield from _inner(adaptation.run(adapt, adapted, cancel))
+    if stopped is not None:
+        yield stopped
+        return
+
+    yield PhaseChanged("sampling")
+    poses_file = run.path / "poses.coco.json"
+    draw = SampleConfig(
+        model=str(adapted.path),
+        n=config.n,
+        out=poses_file,
+        overwrite=True,
+        seed=config.seed,
+        device=config.device,
+        threads=config.threads,
+    )
+    stopped = yield from _inner(sample.run(draw, run, cancel))
+    if stopped is not None:
+        yield stopped
+        return
+
+    yield PhaseChanged("measuring and drawing")
+    _report(config, run.path, adapted.path, frames.poses[shot_rows], frames.poses[test_rows])
+    problems = [f for f in check_coco(poses_file) if f.severity == "error"]
+    if problems:
+        raise FlexPoseError(f"{poses_file}: {problems[0].message}", problems[0].remedy)
+    yield JobFinished(_summary(run.path))
+
+
+def _inner(job: Iterator[JobEvent]) -> Generator[JobEvent, None, JobEvent | None]:
+    """Pass on the events of a part; its end is returned unless it is success."""
+    for event in job:
+        if isinstance(event, JobFinished):
+            return None
+        if isinstance(event, TERMINAL):
+            return event
+        if not isinstance(event, JobStarted):
+            yield event
+    return None
+
+
+def _split(poses: PoseSet, shots: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows of the shots, spread over the first clip of each action, and rows of all other clips."""
+    assert poses.groups is not None
+    groups = np.array(poses.groups)
+    labelled = np.array([name for name in dict.fromkeys(poses.groups) if name.endswith("_0")])
+    random = np.random.default_rng([seed, 3])
+    rows: list[int] = []
+    while len(rows) < shots:
+        for name in random.permutation(labelled):
+            free = np.setdiff1d(np.flatnonzero(groups == name), rows)
+            if len(free) and len(rows) < shots:
+                rows.append(int(random.choice(free)))
+    return np.sort(rows), np.flatnonzero(~np.isin(groups, labelled))
+
+
+def _contact_sheet(frames: MannequinSample, rows: NDArray[np.intp], path: Path) -> None:
+    """The labelled frames, six in a row."""
+    poses = frames.poses
+    tiles = [
+        draw_overlay(
+            frames.image(int(i)), poses.keypoints[i], poses.skeleton, poses.visibility[i]
+        )
+        for i in rows
+    ]
+    blank = np.full_like(tiles[0], 30)
+    tiles += [blank] * (-len(tiles) % 6)
+    sheet = np.vstack([np.hstack(tiles[i : i + 6]) for i in range(0, len(tiles), 6)])
+    encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
+    atomic_write_bytes(path, encoded.tobytes())
+
+
+def _report(
+    config: DemoConfig, folder: Path, adapted: Path, shots: PoseSet, test: PoseSet
+) -> None:
+    """Measures against frames of clips that were never labelled, and sheets of poses."""
+    device = resolve_device(config.device)
+    model = load_model(adapted, device)
+    skeleton = model.prior.skeleton
+
+    def drawn(part: PoseModel) -> NDArray[np.float32]:
+        return PoseSampler(part).draw(_COMPARED, generator_for(config.seed, _STREAM)).numpy()
+
+    random = np.random.default_rng([config.seed, 4])
+    shot_poses = normalised(shots.keypoints)
+    sets = {
+        "prior as it is": drawn(PoseModel(model.prior)),
+        "shots mixed up": normalised(pose_mixup(shot_poses, _COMPARED, random)),
+        "adapted": drawn(model),
+    }
+    measured = {
+        name: compare(canvas_poses(poses, skeleton, 256), test).metrics()
+        for name, poses in sets.items()
+    }
+    table = summary_table({name: [values] for name, values in measured.items()}, COLUMNS)
+    text = (
+        f"# FlexPose demo\n\nThe mannequin's {len(shots)} labelled frames against {len(test)} "
+        f"frames of clips without labels (seed {config.seed}, {_COMPARED} poses a row):\n\n{table}"
+    )
+    write_report(folder / "report", measured, text)
+    for number, (name, poses) in enumerate(
+        (("prior", sets["prior as it is"]), ("adapted", sets["adapted"])), start=2
+    ):
+        pose_sheet(poses[:64], skeleton, folder / f"{number}_{name}.png")
+    some = np.random.default_rng(5).choice(len(test), size=min(64, len(test)), replace=False)
+    pose_sheet(normalised(test.keypoints[some]), skeleton, folder / "4_target.png")
+
+
+def _summary(folder: Path) -> str:
+    """What lies where, for people."""
+    count = len(read_poses(folder / "poses.coco.json"))
+    lines = [
+        f"Done. Results are in {folder.resolve()}:",
+        "  1_shots.png          the labelled frames",
+        "  2_prior.png          poses of the prior before",
+        "  3_adapted.png        and after the adaptation",
+        "  4_target.png         true poses of clips that were not labelled",
+        f"  poses.coco.json      {count} synthetic poses, COCO keypoints",
+        "  report.md            how near they come to the true ones",
+        "  adapted/             the adapted model, for `flexpose-train sample --model`",
+    ]
+    return "\n".join(lines)
