@@ -123,9 +123,7 @@ def _contact_sheet(frames: MannequinSample, rows: NDArray[np.intp], path: Path) 
     """The labelled frames, six in a row."""
     poses = frames.poses
     tiles = [
-        draw_overlay(
-            frames.image(int(i)), poses.keypoints[i], poses.skeleton, poses.visibility[i]
-        )
+        draw_overlay(frames.image(int(i)), poses.keypoints[i], poses.skeleton, poses.visibility[i])
         for i in rows
     ]
     blank = np.full_like(tiles[0], 30)
@@ -135,9 +133,7 @@ def _contact_sheet(frames: MannequinSample, rows: NDArray[np.intp], path: Path) 
     atomic_write_bytes(path, encoded.tobytes())
 
 
-def _report(
-    config: DemoConfig, folder: Path, adapted: Path, shots: PoseSet, test: PoseSet
-) -> None:
+def _report(config: DemoConfig, folder: Path, adapted: Path, shots: PoseSet, test: PoseSet) -> None:
     """Measures against frames of clips that were never labelled, and sheets of poses."""
     device = resolve_device(config.device)
     model = load_model(adapted, device)

@@ -24,7 +24,8 @@ class KinematicTransfer(nn.Module):
         super().__init__()
         order = bone_tree(skeleton)
         flip = skeleton.flip_index
-        keys = [frozenset({(a, b), (flip[a], flip[b])}) for a, b in order]
+        # without direction: a tree around a cycle may run up one side and down the other
+        keys = [frozenset({frozenset((a, b)), frozenset((flip[a], flip[b]))}) for a, b in order]
         names = {key: i for i, key in enumerate(dict.fromkeys(keys))}
         # matrix from bone vectors to positions: each joint is the sum of the bones on its path
         path = torch.zeros(skeleton.num_joints, len(order))
@@ -51,7 +52,9 @@ class KinematicTransfer(nn.Module):
 
     def forward(self, poses: Tensor) -> Tensor:
         """Unit poses (n, J, 2) with scaled bones, box-normalised."""
-        bones = (poses[:, self.child_joints] - poses[:, self.parent_joints]) * self.ratios()[:, None]
+        bones = (poses[:, self.child_joints] - poses[:, self.parent_joints]) * self.ratios()[
+            :, None
+        ]
         roots = poses - self.path @ (poses[:, self.child_joints] - poses[:, self.parent_joints])
         return box_normalised(roots + self.path @ bones)
 

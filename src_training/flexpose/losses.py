@@ -20,7 +20,7 @@ def generator_loss(fake: Tensor) -> Tensor:
 
 
 def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
-    """Half the mean squared gradient norm of D at real samples (Mescheder 2018), times no weight."""
+    """Half the mean squared gradient norm of D at real samples (Mescheder 2018)."""
     real = real.detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
     return gradient.square().flatten(1).sum(dim=1).mean() / 2
@@ -48,14 +48,15 @@ def energy_distance(x: Tensor, y: Tensor, x_weights: Tensor | None = None) -> Te
 def pairwise(x: Tensor) -> Tensor:
     """Euclidean distances (n, n) with a zero diagonal and finite gradients there."""
     square = (x[:, None] - x[None]).square().sum(dim=2) if x.shape[1] <= 4 else _squared(x)
+    square = square.clamp_min(1e-10)  # equal rows, and what rounding leaves of them
     eye = torch.eye(len(x), dtype=torch.bool, device=x.device)
     return torch.sqrt(torch.where(eye, torch.ones_like(square), square)).masked_fill(eye, 0.0)
 
 
 def _squared(x: Tensor) -> Tensor:
-    """Squared distances by the product formula, floored against rounding."""
+    """Squared distances by the product formula; rounding may leave some below zero."""
     norm = x.square().sum(dim=1)
-    return (norm[:, None] + norm[None] - 2 * x @ x.T).clamp_min(1e-10)
+    return norm[:, None] + norm[None] - 2 * x @ x.T
 
 
 def pyramid_l2(x: Tensor, y: Tensor, levels: int = 3) -> Tensor:

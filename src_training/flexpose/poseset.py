@@ -47,30 +47,10 @@ class PoseSet:
     source: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        keypoints = np.array(self.keypoints, dtype=np.float32)
-        visibility = np.array(self.visibility, dtype=np.int8)
-        if keypoints.ndim != 3 or keypoints.shape[1:] != (self.skeleton.num_joints, 2):
-            raise PoseShapeError(
-                f"Found keypoints of shape {keypoints.shape}, expected "
-                f"(N, {self.skeleton.num_joints}, 2) for the skeleton {self.skeleton.name}."
-            )
-        n = len(keypoints)
-        if visibility.shape != keypoints.shape[:2]:
-            raise PoseShapeError(
-                f"Found visibility of shape {visibility.shape}, expected {keypoints.shape[:2]}."
-            )
-        if visibility.size and not np.isin(visibility, (0, 1, 2)).all():
-            raise PoseShapeError("Visibility holds values other than 0, 1 and 2.")
-        keypoints[visibility == 0] = np.nan
-        bad = ~np.isfinite(keypoints).all(axis=2) & (visibility > 0)
-        if bad.any():
-            row, joint = np.argwhere(bad)[0]
-            raise PoseShapeError(
-                f"Pose {row}, joint {self.skeleton.joints[joint]} is labelled but its position "
-                "is not a finite number."
-            )
-        image_size = np.broadcast_to(np.array(self.image_size, dtype=np.int32), (n, 2)).copy()
         set_field = object.__setattr__
+        keypoints, visibility = _checked_joints(self)
+        n = len(keypoints)
+        image_size = np.broadcast_to(np.array(self.image_size, dtype=np.int32), (n, 2)).copy()
         set_field(self, "keypoints", _frozen(keypoints))
         set_field(self, "visibility", _frozen(visibility))
         set_field(self, "image_size", _frozen(image_size))
@@ -183,6 +163,33 @@ class PoseSet:
             groups=names("groups"),
             source=tuple(dict.fromkeys(line for s in sets for line in s.source)),
         )
+
+
+def _checked_joints(poses: PoseSet) -> tuple[FloatArray, NDArray[np.int8]]:
+    """Copies of keypoints, NaN where not labelled, and visibility."""
+    keypoints = np.array(poses.keypoints, dtype=np.float32)
+    visibility = np.array(poses.visibility, dtype=np.int8)
+    joints = poses.skeleton.joints
+    if keypoints.ndim != 3 or keypoints.shape[1:] != (len(joints), 2):
+        raise PoseShapeError(
+            f"Found keypoints of shape {keypoints.shape}, expected (N, {len(joints)}, 2) for the "
+            f"skeleton {poses.skeleton.name}."
+        )
+    if visibility.shape != keypoints.shape[:2]:
+        raise PoseShapeError(
+            f"Found visibility of shape {visibility.shape}, expected {keypoints.shape[:2]}."
+        )
+    if visibility.size and not np.isin(visibility, (0, 1, 2)).all():
+        raise PoseShapeError("Visibility holds values other than 0, 1 and 2.")
+    keypoints[visibility == 0] = np.nan
+    bad = ~np.isfinite(keypoints).all(axis=2) & (visibility > 0)
+    if bad.any():
+        row, joint = np.argwhere(bad)[0]
+        raise PoseShapeError(
+            f"Pose {row}, joint {joints[joint]} is labelled but its position is not a finite "
+            "number."
+        )
+    return keypoints, visibility
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:

@@ -14,8 +14,14 @@ from flexpose.configs.adaptation import AdaptConfig
 from flexpose.errors import CheckpointError, FlexPoseError, UnknownNameError
 from flexpose.kinematics import KinematicTransfer
 from flexpose.models.generator import PoseGenerator, PoseOutput, styles
-from flexpose.models.keypoint_generator import box_normalised
-from flexpose.models.prior import Prior, checkpoint_path, frozen, load_prior, load_weights
+from flexpose.models.prior import (
+    Prior,
+    checkpoint_path,
+    frozen,
+    load_prior,
+    load_weights,
+    under_prefix,
+)
 from flexpose.models.transfer import TransferFunction, TransferredGenerator
 from flexpose.rendering.soft import Renderer
 from flexpose.weighting import EnergyWeights
@@ -110,31 +116,28 @@ def _assemble(
         kinematics = KinematicTransfer(prior.skeleton)
         load_weights(kinematics, tensors, "kinematics.", where)
         frozen(kinematics, device)
-    weights = energy_weights_from(tensors, where, device)
+    weights = weights_from(under_prefix("weighting.", tensors), where, device)
     shots = tensors.get("shots")
     return PoseModel(prior, transfer, kinematics, weights, shots)
 
 
-def energy_weights_from(
-    tensors: Mapping[str, Tensor], where: str, device: torch.device | str
+def weights_from(
+    part: Mapping[str, Tensor], where: str, device: torch.device | str
 ) -> EnergyWeights | None:
-    """The acceptance rule of an adapted model's tensors, None when it has none."""
-    part = {
-        name.removeprefix("weighting."): tensor
-        for name, tensor in tensors.items()
-        if name.startswith("weighting.")
-    }
+    """The acceptance rule of its saved tensors, None when there are none."""
     if not part:
         return None
     try:
-        shots, pool, weights = part["shots"], part["pool"], part["weights"]
         rule = EnergyWeights(
-            shots, pool, weights, float(part["entropy_weight"]), float(part["ceiling"])
+            part["shots"],
+            part["pool"],
+            part["weights"],
+            float(part["entropy_weight"]),
+            float(part["ceiling"]),
         )
     except KeyError as error:
-        raise CheckpointError(f"{where}: the tensor weighting.{error} is missing.") from error
-    frozen(rule, device)
-    return rule
+        raise CheckpointError(f"{where}: the tensor {error} of the weights is missing.") from error
+    return rule.to(device)
 
 
 def generate(generator: PoseGenerator, z: Tensor, truncation: float = 1.0) -> PoseOutput:
@@ -145,16 +148,7 @@ def generate(generator: PoseGenerator, z: Tensor, truncation: float = 1.0) -> Po
 def keypoints(generator: PoseGenerator, prior: Prior, z: Tensor) -> Tensor:
     """Unit keypoints (n, J, 2) of a generator: its own, or read by the prior's beta."""
     output = generate(generator, z)
-    if output.keypoints is not None:
-        return output.keypoints
-    return read_images(prior, output)
-
-
-def read_images(prior: Prior, output: PoseOutput) -> Tensor:
-    """Keypoints that beta reads from generated images, box-normalised."""
-    if prior.regressor is None or output.images is None:
-        raise CheckpointError(f"The prior {prior.path} draws images; reading them needs beta.")
-    return box_normalised(prior.regressor(output.images)[0])
+    return output.keypoints if output.keypoints is not None else prior.read(output)
 
 
 def chosen_layers(generator: PoseGenerator, layers: tuple[int, ...] | str) -> list[int]:
@@ -248,7 +242,7 @@ class PoseSampler:
         output = generate(self.generator, z, self.truncation)
         if output.keypoints is not None:
             return output.keypoints, output.keypoints.new_zeros(count)
-        poses = read_images(self.model.prior, output)
+        poses = self.model.prior.read(output)
         if self._render is None or output.images is None:
             return poses, poses.new_zeros(count)
         redrawn = self._render(poses)
@@ -256,5 +250,5 @@ class PoseSampler:
 
 
 def rerender(model: PoseModel, poses: Tensor) -> Tensor:
-    """alpha of poses in the model's drawing style: the paper's bottleneck (Eq. 8)."""
+    """Alpha of poses in the model's drawing style: the paper's bottleneck (Eq. 8)."""
     return Renderer(model.prior.skeleton, model.prior.style, poses.device)(poses)

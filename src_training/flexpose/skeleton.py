@@ -1,4 +1,4 @@
-"""Skeletons: named joints, how they connect, and how joints of other skeletons stand in for them."""
+"""Skeletons: named joints, how they connect, and which joints of others stand in for them."""
 
 from __future__ import annotations
 
@@ -109,41 +109,76 @@ class Skeleton:
             raise DataFormatError(where, "", f"found {type(data).__name__}, expected a mapping")
         unknown = set(data) - _KEYS
         if unknown:
-            raise DataFormatError(where, "", f"unknown key {sorted(unknown)[0]!r}")
+            raise DataFormatError(where, "", f"unknown key {min(unknown, key=str)!r}")
         for key in ("name", "joints", "edges"):
             if key not in data:
                 raise DataFormatError(where, "", f"the key {key!r} is missing")
-        joints = tuple(str(j) for j in data["joints"])
+        joints = tuple(str(joint) for joint in _listed(data, "joints", where))
         at = {joint: i for i, joint in enumerate(joints)}
-
-        def pairs(key: str) -> tuple[tuple[int, int], ...]:
-            found = []
-            for pair in data.get(key) or ():
-                if len(pair) != 2 or pair[0] not in at or pair[1] not in at:
-                    raise DataFormatError(
-                        where, key, f"{pair!r} is not a pair of joints of this skeleton"
-                    )
-                found.append((at[pair[0]], at[pair[1]]))
-            return tuple(found)
-
-        root = data.get("root", joints[0] if joints else "")
-        if root not in at:
+        root = str(data.get("root", joints[0] if joints else ""))
+        if joints and root not in at:
             raise DataFormatError(where, "root", f"{root!r} is not a joint of this skeleton")
         return Skeleton(
             name=str(data["name"]),
             joints=joints,
-            edges=pairs("edges"),
-            symmetric_pairs=pairs("symmetric_pairs"),
-            root=at[root],
-            edge_colors=tuple(tuple(c) for c in data.get("edge_colors") or ()),
-            oks_sigmas=tuple(float(s) for s in data.get("oks_sigmas") or ()),
-            derived={
-                joint: tuple(tuple(names) for names in alternatives)
-                for joint, alternatives in (data.get("derived") or {}).items()
-            },
+            edges=_pairs(data, "edges", at, where),
+            symmetric_pairs=_pairs(data, "symmetric_pairs", at, where),
+            root=at.get(root, 0),
+            edge_colors=tuple(_color(c, where) for c in _listed(data, "edge_colors", where)),
+            oks_sigmas=tuple(_sigma(s, where) for s in _listed(data, "oks_sigmas", where)),
+            derived=_derived(data, where),
             category=str(data.get("category", "person")),
             description=str(data.get("description", "")).strip(),
         )
+
+
+def _listed(data: Mapping[str, Any], key: str, where: Path | str) -> list[Any]:
+    found = data.get(key) or []
+    if not isinstance(found, (list, tuple)):
+        raise DataFormatError(where, key, f"found {found!r}, expected a list")
+    return list(found)
+
+
+def _pairs(
+    data: Mapping[str, Any], key: str, at: Mapping[str, int], where: Path | str
+) -> tuple[tuple[int, int], ...]:
+    found = []
+    for pair in _listed(data, key, where):
+        names = [str(name) for name in pair] if isinstance(pair, (list, tuple)) else []
+        if len(names) != 2 or not set(names) <= set(at):
+            raise DataFormatError(where, key, f"{pair!r} is not a pair of joints of this skeleton")
+        found.append((at[names[0]], at[names[1]]))
+    return tuple(found)
+
+
+def _color(value: Any, where: Path | str) -> tuple[int, int, int]:
+    is_triple = isinstance(value, (list, tuple)) and len(value) == 3
+    if not (is_triple and all(type(v) is int and 0 <= v <= 255 for v in value)):
+        raise DataFormatError(
+            where, "edge_colors", f"{value!r} is not a colour of three whole numbers from 0 to 255"
+        )
+    return (value[0], value[1], value[2])
+
+
+def _sigma(value: Any, where: Path | str) -> float:
+    if not isinstance(value, (int, float)) or not value > 0:
+        raise DataFormatError(where, "oks_sigmas", f"{value!r} is not a positive number")
+    return float(value)
+
+
+def _derived(data: Mapping[str, Any], where: Path | str) -> dict[str, Alternatives]:
+    found = data.get("derived") or {}
+    if not isinstance(found, Mapping):
+        raise DataFormatError(where, "derived", f"found {found!r}, expected a mapping")
+    rules = {}
+    for joint in found:
+        alternatives = _listed(found, joint, where)
+        if not all(isinstance(a, (list, tuple)) and a for a in alternatives):
+            raise DataFormatError(
+                where, "derived", f"the rule of {joint} is not a list of lists of joints"
+            )
+        rules[str(joint)] = tuple(tuple(str(name) for name in a) for a in alternatives)
+    return rules
 
 
 _KEYS = {
@@ -174,6 +209,12 @@ def _first_problem(skeleton: Skeleton) -> str:
     paired = [joint for pair in skeleton.symmetric_pairs for joint in pair]
     if len(set(paired)) != len(paired):
         return "a joint stands in two symmetric pairs"
+    return _problem_of_lists(skeleton)
+
+
+def _problem_of_lists(skeleton: Skeleton) -> str:
+    """What is wrong with colours, sigmas or the root."""
+    n = skeleton.num_joints
     if skeleton.edge_colors and len(skeleton.edge_colors) != len(skeleton.edges):
         return f"{len(skeleton.edge_colors)} edge colours for {len(skeleton.edges)} edges"
     if len(set(skeleton.edge_colors)) != len(skeleton.edge_colors):
@@ -224,6 +265,8 @@ def load_skeleton(name: str | Path) -> Skeleton:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise DataFormatError(path, "", f"cannot be read ({error.strerror})") from error
+        except UnicodeDecodeError as error:
+            raise DataFormatError(path, "", "is not a text file in UTF-8") from error
         return _parse(text, path)
     if text_name not in skeleton_names():
         raise UnknownNameError("skeleton", text_name, skeleton_names())
@@ -235,5 +278,8 @@ def _parse(text: str, where: Path | str) -> Skeleton:
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise DataFormatError(where, "", f"is not valid YAML: {error}") from error
+        mark = getattr(error, "problem_mark", None)
+        place = "" if mark is None else f"line {mark.line + 1}"
+        problem = getattr(error, "problem", None) or "unreadable characters"
+        raise DataFormatError(where, place, f"is not valid YAML ({problem})") from error
     return Skeleton.from_dict(data, where)

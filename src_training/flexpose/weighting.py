@@ -57,6 +57,10 @@ class EnergyWeights(nn.Module):
         away = torch.cdist(poses, self.pool) @ self.weights
         return -2 * (toward - away) / self.entropy_weight
 
+    def share_of(self, poses: Tensor) -> Tensor:
+        """Weights (n,) of poses (n, d), summing to one."""
+        return self.log_weight(poses).softmax(dim=0)
+
     def accept(self, poses: Tensor, random: torch.Generator) -> Tensor:
         """Bool (n,): which poses to keep; independent draws."""
         chance = (self.log_weight(poses) - self.ceiling).exp()
@@ -89,9 +93,3 @@ def fit_energy_weights(
     rule = EnergyWeights(shots, pool, log_w.softmax(dim=0), entropy_weight)
     rule.ceiling.copy_(rule.log_weight(pool).quantile(ceiling_quantile))
     return rule
-
-
-def effective_share(rule: EnergyWeights, poses: Tensor) -> float:
-    """Kish's effective sample size of the rule on fresh poses (n, d), as a share of n."""
-    weight = (rule.log_weight(poses) - rule.ceiling).clamp(max=0).exp()
-    return float(weight.sum().square() / weight.square().sum() / len(weight))

@@ -1,0 +1,1 @@
+"""Configs of all jobs: pydantic, without torch."""

@@ -11,6 +11,38 @@ from pydantic import Field
 from flexpose.configs.base import ConfigBase, JobConfig
 
 
+class PairsConfig(ConfigBase):
+    """How Eq. 5 is fitted under the matchings index and ot."""
+
+    features: Literal["keypoints", "beta", "vgg16", "vgg19", "mobilenet"] = Field(
+        "beta",
+        title="Features compared (Gamma)",
+        description="beta: the regressor's feature maps and a blur pyramid; keypoints: joint "
+        "positions; the others need weights on disk.",
+        json_schema_extra={"source": "FlexPose, Eq. 5 (VGG); ours (beta, keypoints)"},
+    )
+    feature_weights: Path | None = Field(
+        None, title="Weights of the feature network", description="A state dict of torchvision's."
+    )
+    num_mixups: int = Field(
+        1000,
+        ge=0,
+        title="Pose-mixups (E)",
+        description="Size of T*; 0 pairs with the shots themselves.",
+        json_schema_extra={"source": "FlexPose, section 4.1"},
+    )
+    steps: int = Field(400, ge=1, title="Steps")
+    batch_size: int = Field(32, ge=2, title="Batch")
+    energy_weight: float = Field(
+        0.0,
+        ge=0,
+        title="Energy distance beside pairs",
+        description="Weight of the energy distance to the shots.",
+    )
+    rematch_every: int = Field(50, ge=1, title="Steps between optimal transport assignments")
+    pool_size: int = Field(1000, ge=16, title="Latents that optimal transport chooses from")
+
+
 class TransferConfig(ConfigBase):
     """tau: one matrix on the style codes of a few layers."""
 
@@ -29,57 +61,26 @@ class TransferConfig(ConfigBase):
         json_schema_extra={"source": "FlexPose, section 3.3"},
     )
     bias: bool = Field(False, title="Also learn a shift")
-    features: Literal["keypoints", "beta", "vgg16", "vgg19", "mobilenet"] = Field(
-        "beta",
-        title="Features compared (Gamma)",
-        description="For index and ot. beta: the regressor's feature maps and a blur pyramid; "
-        "keypoints: joint positions; the others need weights on disk.",
-        json_schema_extra={"source": "FlexPose, Eq. 5 (VGG); ours (beta, keypoints)"},
-    )
-    feature_weights: Path | None = Field(
-        None, title="Weights of the feature network", description="A state dict of torchvision's."
-    )
-    num_mixups: int = Field(
-        1000,
-        ge=0,
-        title="Pose-mixups (E)",
-        description="Size of T*; 0 pairs with the shots themselves.",
-        json_schema_extra={"source": "FlexPose, section 4.1"},
-    )
-    steps: int = Field(400, ge=1, title="Steps")
-    batch_size: int = Field(64, ge=2, title="Batch")
     lr: float = Field(2e-3, gt=0, title="Learning rate", description="Adam.")
     identity_weight: float = Field(
-        0.0,
+        0.1,
         ge=0,
         title="Pull towards the identity",
-        description="Weight of the mean squared entry of U - I.",
+        description="Weight of the squared entries of U - I. Keeps what the prior knows where a "
+        "dozen shots cannot tell; 0 in the paper.",
+        json_schema_extra={"source": "ours"},
     )
-    energy_weight: float = Field(
-        0.0,
-        ge=0,
-        title="Energy distance beside pairs",
-        description="Weight of the energy distance to the shots under index and ot.",
-    )
-    rematch_every: int = Field(50, ge=1, title="Steps between optimal transport assignments")
-    pool_size: int = Field(1000, ge=16, title="Latents that optimal transport chooses from")
-    hold_out: int = Field(
-        0,
-        ge=0,
-        title="Held-out shots",
-        description="Kept from tau; the step nearest to them is the one that stays.",
-    )
+    pairs: PairsConfig = Field(default_factory=PairsConfig)
 
 
 class KinematicsConfig(ConfigBase):
     """Bone-length ratios fitted to the shots."""
 
     enabled: bool = Field(True, title="Kinematic transfer")
+    lr: float = Field(0.02, gt=0, title="Learning rate", description="Adam.")
     l2_weight: float = Field(
         0.05, ge=0, title="Pull towards ratio 1", description="Weight of squared log-ratios."
     )
-    steps: int = Field(150, ge=1, title="Steps")
-    lr: float = Field(0.02, gt=0, title="Learning rate", description="Adam.")
 
 
 class WeightingConfig(ConfigBase):
@@ -87,7 +88,7 @@ class WeightingConfig(ConfigBase):
 
     enabled: bool = Field(True, title="Energy-weighted sampling")
     entropy_weight: float = Field(
-        0.03,
+        0.1,
         gt=0,
         title="Entropy weight",
         description="Smaller follows the shots more closely and rejects more samples.",
@@ -105,13 +106,28 @@ class AdaptConfig(JobConfig):
     transfer: TransferConfig = Field(default_factory=TransferConfig)
     kinematics: KinematicsConfig = Field(default_factory=KinematicsConfig)
     weighting: WeightingConfig = Field(default_factory=WeightingConfig)
-    pool_size: int = Field(
-        2048,
-        ge=64,
-        title="Pool",
-        description="Generated poses that ratios and weights are fitted on.",
+    steps: int = Field(
+        160,
+        ge=1,
+        title="Steps",
+        description="Of the common fit of tau (matching energy), ratios and weights.",
     )
-    preview_every: int = Field(25, ge=1, title="Steps between previews")
+    reweight_every: int = Field(
+        40, ge=1, title="Steps between fits of the sample weights", description="Within the fit."
+    )
+    batch_size: int | None = Field(
+        None,
+        ge=16,
+        title="Generated poses a step",
+        description="512 for keypoint priors, 96 for image priors when empty.",
+    )
+    hold_out: int = Field(
+        0,
+        ge=0,
+        title="Held-out shots",
+        description="Kept from the fit, which then ends with what came nearest to them.",
+    )
+    preview_every: int = Field(20, ge=1, title="Steps between previews")
 
 
 class SampleConfig(JobConfig):

@@ -21,7 +21,7 @@ class SourceConfig(ConfigBase):
         48.0,
         ge=0,
         title="Smallest pose",
-        description="Longer side of the pose's box in pixels; smaller people are labelled coarsely.",
+        description="Longer side of the pose's box in pixels; small people have coarse labels.",
         json_schema_extra={"source": "ours"},
     )
 

@@ -6,7 +6,9 @@ torchvision itself is not needed; only a file of weights is, as a plain state di
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 from flexpose.errors import CheckpointError, MissingDependencyError
 
 # output channels of each convolution, "M" a maximum pooling (Simonyan and Zisserman, table 1)
-_VGG = {
+_VGG: dict[str, list[int | str]] = {
     "vgg16": [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M"],
     "vgg19": [64, 64, "M", 128, 128, "M", 256, 256, 256, 256, "M", 512, 512, 512, 512, "M"],
 }
@@ -72,7 +74,7 @@ def mobilenet_v2_stages(weights: Path | None) -> nn.ModuleList:
             channels = out
     _load(nn.Sequential(*blocks), weights or _offline_mobilenet(), "features.")
     cuts = [0, starts[1], starts[2], starts[3], len(blocks)]
-    return nn.ModuleList(nn.Sequential(*blocks[a:b]) for a, b in zip(cuts, cuts[1:], strict=False))
+    return nn.ModuleList(nn.Sequential(*blocks[a:b]) for a, b in itertools.pairwise(cuts))
 
 
 class InvertedResidual(nn.Module):
@@ -112,7 +114,7 @@ def _load(network: nn.Sequential, path: Path, prefix: str) -> None:
             if key.startswith(prefix) and int(key.split(".")[1]) < len(network)
         }
         network.load_state_dict(own)
-    except (OSError, RuntimeError, ValueError, AttributeError, EOFError) as error:
+    except (OSError, RuntimeError, ValueError, AttributeError, EOFError, UnpicklingError) as error:
         raise CheckpointError(
             f"{path}: no usable state dict of this network ({error}).",
             "Expected torchvision's file, saved by torch.save.",

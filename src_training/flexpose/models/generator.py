@@ -1,7 +1,8 @@
-"""What every pose generator offers: style codes by layer, and poses or skeleton images from them."""
+"""What every pose generator offers: style codes by layer, and what phi makes of them."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -54,8 +55,9 @@ class PoseGenerator(Protocol):
 
     z_dim: int
     layers: tuple[StyleLayer, ...]
-    w_mean: Tensor
 
+    @property
+    def w_mean(self) -> Tensor: ...
     def mapping(self, z: Tensor) -> Tensor: ...
     def codes(self, w: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]: ...
     def synthesize(
@@ -72,7 +74,7 @@ class MappingNetwork(nn.Module):
         super().__init__()
         dims = [z_dim] + [w_dim] * depth
         self.fc = nn.ModuleList(
-            EqualLinear(a, b, lr_mult=lr_mult) for a, b in zip(dims, dims[1:], strict=False)
+            EqualLinear(a, b, lr_mult=lr_mult) for a, b in itertools.pairwise(dims)
         )
         self.register_buffer("w_mean", torch.zeros(w_dim))
 

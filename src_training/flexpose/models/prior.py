@@ -14,12 +14,19 @@ from torch import Tensor, nn
 from flexpose.checkpoint import CheckpointMeta, load_checkpoint
 from flexpose.configs.prior import GeneratorConfig, KeypointGeneratorConfig, PriorConfig
 from flexpose.errors import CheckpointError, UnknownNameError
-from flexpose.models.generator import PoseGenerator
-from flexpose.models.keypoint_generator import KeypointDiscriminator, KeypointGenerator
+from flexpose.models.generator import PoseGenerator, PoseOutput
+from flexpose.models.keypoint_generator import (
+    KeypointDiscriminator,
+    KeypointGenerator,
+    box_normalised,
+)
 from flexpose.models.regressor import PoseRegressor
 from flexpose.models.stylegan import ImageDiscriminator, StyleGenerator
 from flexpose.rendering.style import DrawingStyle
 from flexpose.skeleton import Skeleton
+
+AnyGenerator = KeypointGenerator | StyleGenerator
+AnyDiscriminator = KeypointDiscriminator | ImageDiscriminator
 
 
 @dataclass(frozen=True)
@@ -42,10 +49,16 @@ class Prior:
     path: Path
     regressor: PoseRegressor | None
 
+    def read(self, output: PoseOutput) -> Tensor:
+        """Keypoints (n, J, 2) that beta reads from generated images, box-normalised."""
+        if self.regressor is None or output.images is None:
+            raise CheckpointError(f"The prior {self.path} draws images; reading them needs beta.")
+        return box_normalised(self.regressor(output.images)[0])
+
 
 def build_networks(
     config: GeneratorConfig, skeleton: Skeleton, random: torch.Generator | None = None
-) -> tuple[nn.Module, nn.Module]:
+) -> tuple[AnyGenerator, AnyDiscriminator]:
     """Fresh generator and discriminator; ``random`` decides the initial weights."""
     with torch.random.fork_rng(devices=[]):
         if random is not None:
@@ -89,7 +102,7 @@ def drawing_style(config: GeneratorConfig) -> DrawingStyle:
 def shipped_priors() -> dict[str, Path]:
     """Folders of the checkpoints that come with the package, by name."""
     folder = Path(str(resources.files("flexpose") / "priors"))
-    return {p.name: p for p in sorted(folder.iterdir()) if (p / "meta.json").is_file()}
+    return {p.parent.name: p.parent for p in sorted(folder.glob("*/meta.json"))}
 
 
 def checkpoint_path(name: str | Path) -> Path:
@@ -176,9 +189,8 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], prefix: str, w
     ------
     CheckpointError : names or shapes do not fit.
     """
-    part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     try:
-        model.load_state_dict(part)
+        model.load_state_dict(under_prefix(prefix, tensors))
     except RuntimeError as error:
         raise CheckpointError(f"{where}: its weights do not fit its config ({error}).") from error
 
@@ -186,3 +198,8 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], prefix: str, w
 def with_prefix(prefix: str, model: nn.Module) -> dict[str, Tensor]:
     """A network's tensors under a prefix, for a checkpoint."""
     return {prefix + name: tensor for name, tensor in model.state_dict().items()}
+
+
+def under_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of one network out of a checkpoint's, without their prefix."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

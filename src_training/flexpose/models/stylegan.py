@@ -195,7 +195,7 @@ class StyleGenerator(nn.Module):
         convs: list[AdaINLayer | DemodLayer] = [kind(width, width, 4, first=True, up=False)]
         if modulation == "adain":
             convs.append(kind(width, width, 4, first=False, up=False))
-        resolutions, names = [4] * len(convs), ["4x4 const", "4x4 conv"][: len(convs)]
+        resolutions, names = [4] * len(convs), ["4x4 const", "4x4 conv"][-len(convs) :]
         to_image, image_channels = [width], []
         resolution = 4
         while resolution < size:

@@ -22,7 +22,7 @@ class TransferFunction(nn.Module):
 
     Raises
     ------
-    ConfigError : a chosen layer does not exist.
+    ConfigError : no layer is chosen, or one that does not exist.
     """
 
     def __init__(
@@ -30,6 +30,8 @@ class TransferFunction(nn.Module):
     ) -> None:
         super().__init__()
         by_index = {layer.index: layer for layer in layers}
+        if not chosen:
+            raise ConfigError("No layer was chosen for adaptation.", "Name one, such as 3.")
         for index in chosen:
             if index not in by_index:
                 raise ConfigError(
@@ -56,9 +58,9 @@ class TransferFunction(nn.Module):
         return tuple(out)
 
     def distance_from_identity(self) -> Tensor:
-        """Mean squared entry of U - I over the adapted layers, the identity regulariser."""
-        parts = [(u - torch.eye(len(u), device=u.device)).square().mean() for u in self.U.values()]
-        return torch.stack(parts).mean()
+        """Sum of the squared entries of U - I over the adapted layers."""
+        parts = [(u - torch.eye(len(u), device=u.device)).square().sum() for u in self.U.values()]
+        return torch.stack(parts).sum()
 
 
 class TransferredGenerator(nn.Module):

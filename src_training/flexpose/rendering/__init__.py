@@ -1,0 +1,1 @@
+"""Alpha twice: with numpy and with torch; this file imports neither."""

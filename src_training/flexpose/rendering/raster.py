@@ -107,7 +107,7 @@ def draw_overlay(
                 ink = (17, 17, 17) if outline else color
                 start, end = tuple(map(int, fixed[a])), tuple(map(int, fixed[b]))
                 cv2.line(out, start, end, ink, width, cv2.LINE_AA, _SUB)
-    for joint in np.flatnonzero(known):
+    for joint in np.flatnonzero(known).tolist():
         occluded = visibility is not None and visibility[joint] == 1
         centre = tuple(map(int, fixed[joint]))
         radius = (thickness + 1) * scale

@@ -50,9 +50,11 @@ class Renderer:
                 f"Found poses of shape {tuple(poses.shape)}, expected "
                 f"(n, {self.skeleton.num_joints}, 2)."
             )
-        # replace before indexing, so that no NaN enters the backward pass
-        poses = torch.where(poses.isfinite().all(dim=2, keepdim=True), poses, _FAR)
-        start, end = poses[:, self._start], poses[:, self._end]
+        known = poses.isfinite().all(dim=2, keepdim=True)
+        drawn = known[:, self._start] & known[:, self._end]
+        # replace before anything else is computed, so that no NaN enters the backward pass
+        start = torch.where(drawn, poses[:, self._start], _FAR)
+        end = torch.where(drawn, poses[:, self._end], _FAR)
         glow = self._glow(start, end)
         image = torch.stack(
             [(glow * color.view(1, -1, 1, 1)).amax(dim=1) for color in self._colors.T], dim=1

@@ -1,4 +1,4 @@
-"""How skeleton images are drawn. A prior means nothing without it, so it travels with checkpoints."""
+"""How skeleton images are drawn; it travels with priors, which mean nothing without it."""
 
 from __future__ import annotations
 
@@ -54,4 +54,4 @@ class DrawingStyle:
         """float32 (E, channels) in [0, 1], one row an edge."""
         if self.channels == 1:
             return np.ones((len(skeleton.edges), 1), dtype=np.float32)
-        return np.array(skeleton.edge_colors, dtype=np.float32).reshape(-1, 3) / 255
+        return np.array(skeleton.edge_colors, dtype=np.float32).reshape(-1, 3) / np.float32(255)

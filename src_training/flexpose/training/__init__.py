@@ -1,0 +1,1 @@
+"""Algorithms: one file each, driven by one loop."""

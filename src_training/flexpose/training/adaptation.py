@@ -1,8 +1,7 @@
 """Step 2 of FlexPose: bend a prior towards a few shots (section 3.3).
 
-tau is fitted first, then the two parts that act on generated poses: bone-length ratios, and the
-weights by which samples are kept. Each part is optional; all three are steps of one task, so that
-cancelling and resuming work alike in all of them.
+Three optional parts: tau, the paper's; bone-length ratios; and the weights by which samples are
+kept. All are steps of one task, so that cancelling and resuming work alike in all of them.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from flexpose.checkpoint import CheckpointMeta, sha256_of
 from flexpose.compute import generator_for, prepare, resolve_device
@@ -24,19 +23,23 @@ from flexpose.geometry import normalised, unit_to_canvas
 from flexpose.io.base import read_poses
 from flexpose.jobs import CancelToken
 from flexpose.kinematics import KinematicTransfer
-from flexpose.losses import energy_distance
+from flexpose.losses import energy_distance, pairwise
 from flexpose.mapping import map_poses
-from flexpose.models.prior import Prior, load_prior, load_weights, with_prefix
+from flexpose.models.generator import PoseGenerator
+from flexpose.models.prior import Prior, load_prior, load_weights, under_prefix, with_prefix
+from flexpose.models.transfer import TransferFunction
 from flexpose.rendering.soft import Renderer
 from flexpose.runs import RunDir
-from flexpose.sampling import PoseModel, PoseSampler, energy_weights_from, keypoints
+from flexpose.sampling import PoseModel, PoseSampler, chosen_layers, keypoints, weights_from
 from flexpose.skeleton import Skeleton
 from flexpose.training.loop import Preview, Schedule, run_task
+from flexpose.training.pairs import PairedLoss
 from flexpose.training.pictures import to_uint8
-from flexpose.training.tau import TauFit
-from flexpose.weighting import EnergyWeights, effective_share, fit_energy_weights
+from flexpose.weighting import EnergyWeights, fit_energy_weights
 
-_POOL, _PREVIEW, _EVALUATE = ((1 << 40) + i for i in range(3))  # random streams beside the steps
+_WEIGHTS, _PREVIEW, _EVALUATE, _HELD_OUT = ((1 << 40) + i for i in range(4))  # beside the steps
+_CHECK_EVERY = 20  # steps between looks at held-out shots
+_POOL = 1024  # poses that weights are fitted on: enough to stand for the prior, quick to compare
 COLLAPSED = 0.5
 """Spread ratio below which generated poses hardly differ from each other any more."""
 
@@ -103,7 +106,13 @@ def load_shots(config: AdaptConfig, skeleton: Skeleton) -> tuple[NDArray[np.floa
 
 
 class AdaptationTask:
-    """tau, bone ratios and sample weights, fitted one after the other.
+    """tau, bone ratios and sample weights.
+
+    Under index and ot, tau is fitted first, by Eq. 5. Then comes one common fit of all that acts
+    on the distribution: every ``reweight_every`` steps the weights are fitted to what is generated
+    now, and in between tau (matching energy) and the ratios follow the gradient of the weighted
+    energy distance. So no part has to explain what another explains better: alone, ratios stretch
+    limbs where merely other actions are wanted. The last step fits the weights anew.
 
     Parameters
     ----------
@@ -116,76 +125,155 @@ class AdaptationTask:
         self, config: AdaptConfig, prior: Prior, shots: Tensor, device: torch.device
     ) -> None:
         self.config, self.prior, self.shots, self.device = config, prior, shots, device
-        self.tau: TauFit | None = None
+        self.fitted = shots[: max(len(shots) - config.hold_out, 0)]
+        self.held_out = shots[len(self.fitted) :]
+        if len(self.fitted) < 2:
+            raise FlexPoseError(
+                f"With {config.hold_out} of {len(shots)} shots held out fewer than 2 are left to "
+                "adapt to.",
+                "Hold out fewer, or label more.",
+            )
+        self.batch_size = config.batch_size or (96 if prior.regressor is not None else 512)
+        self.transfer: TransferFunction | None = None
         self.kinematics: KinematicTransfer | None = None
         self.weights: EnergyWeights | None = None
-        self._pool: Tensor | None = None
-        self._tau_steps = self._kinematic_steps = 0
-        if config.transfer.matching != "none":
-            self.tau = TauFit(config, prior, shots, device)
-            self._tau_steps = config.transfer.steps
+        self._guide: EnergyWeights | None = None  # weights within the fit
+        self.pairs: PairedLoss | None = None
+        groups, part = [], config.transfer
+        if part.matching != "none":
+            chosen = chosen_layers(prior.generator, part.layers)
+            self.transfer = TransferFunction(prior.generator.layers, chosen, part.bias).to(device)
+            groups.append({"params": list(self.transfer.parameters()), "lr": part.lr})
+        if part.matching in ("index", "ot"):
+            self.pairs = PairedLoss(config, prior, self._generator, self.fitted, device)
         if config.kinematics.enabled:
             self.kinematics = KinematicTransfer(prior.skeleton).to(device)
-            self._optimizer = torch.optim.Adam(self.kinematics.parameters(), config.kinematics.lr)
-            self._kinematic_steps = config.kinematics.steps
-        # at least one step, so that a config without any part still leaves a model
-        self.total_steps = self._tau_steps + self._kinematic_steps + 1
+            groups.append(
+                {"params": list(self.kinematics.parameters()), "lr": config.kinematics.lr}
+            )
+        self.parts = nn.ModuleDict(
+            {
+                name: module
+                for name, module in (("transfer", self.transfer), ("kinematics", self.kinematics))
+                if module is not None
+            }
+        )
+        self._optimizer = torch.optim.Adam(groups) if groups else None
+        self._best, self._best_value = self._snapshot(), float("inf")
+        self.pair_steps = part.pairs.steps if self.pairs is not None else 0
+        gradual = part.matching == "energy" or config.kinematics.enabled
+        self.fit_steps = config.steps if gradual else 0
+        # the last step fits the weights; it is there even for a config without any part
+        self.total_steps = self.pair_steps + self.fit_steps + 1
 
     @property
     def lr(self) -> float:
         return self.config.transfer.lr
 
-    def step(self, step: int) -> Mapping[str, Tensor]:
-        if self.tau is not None and step <= self._tau_steps:
-            return self.tau.step(step)
-        if self.kinematics is not None and step < self.total_steps:
-            return self._kinematic_step(self.kinematics)
-        return self._weight_step()
+    @property
+    def _generator(self) -> PoseGenerator:
+        return PoseModel(self.prior, self.transfer).generator
 
-    def _kinematic_step(self, kinematics: KinematicTransfer) -> Mapping[str, Tensor]:
-        """Energy distance of the pool under bone ratios, pulled towards ratio 1."""
-        made = kinematics(self._fixed_pool()[:1024]).flatten(1)
-        loss = energy_distance(made, self.shots.flatten(1))
-        size = kinematics.log_ratio.square().sum()
+    def step(self, step: int) -> Mapping[str, Tensor]:
+        if step <= self.pair_steps:
+            return self._pair_step(step)
+        if step < self.total_steps:
+            return self._fit_step(step)
+        return self._last_step()
+
+    def _pair_step(self, step: int) -> Mapping[str, Tensor]:
+        """Eq. 5 and its regularisers."""
+        assert self.pairs is not None
+        losses = self.pairs(step)
+        loss = losses["pairs"]
+        if "energy" in losses:
+            loss = loss + self.config.transfer.pairs.energy_weight * losses["energy"]
+        return self._descend(loss + self._pull(losses), losses, step)
+
+    def _fit_step(self, step: int) -> Mapping[str, Tensor]:
+        """Weighted energy distance of fresh poses to the shots, and its regularisers."""
+        if self.config.weighting.enabled and (
+            (step - self.pair_steps - 1) % self.config.reweight_every == 0
+        ):
+            self._guide = self._fit_weights(step)
+        made = self._made(self.batch_size, generator_for(self.config.seed, step)).flatten(1)
+        weights = None if self._guide is None else self._guide.share_of(made.detach())
+        losses = {"energy": energy_distance(made, self.fitted.flatten(1), weights)}
+        return self._descend(losses["energy"] + self._pull(losses), losses, step)
+
+    def _pull(self, losses: dict[str, Tensor]) -> Tensor:
+        """Regularisers towards the unadapted prior."""
+        total = self.shots.new_zeros(())
+        if self.transfer is not None and self.config.transfer.identity_weight:
+            losses["identity"] = self.transfer.distance_from_identity()
+            total = total + self.config.transfer.identity_weight * losses["identity"]
+        if self.kinematics is not None:
+            losses["ratios"] = self.kinematics.log_ratio.square().sum()
+            total = total + self.config.kinematics.l2_weight * losses["ratios"]
+        return total
+
+    def _descend(
+        self, loss: Tensor, losses: Mapping[str, Tensor], step: int
+    ) -> Mapping[str, Tensor]:
+        assert self._optimizer is not None
         self._optimizer.zero_grad(set_to_none=True)
-        (loss + self.config.kinematics.l2_weight * size).backward()
+        loss.backward()
         self._optimizer.step()
-        return {"energy": loss.detach(), "ratios": size.detach()}
+        if len(self.held_out) and step % _CHECK_EVERY == 0:
+            self._remember_best()
+        return {name: value.detach() for name, value in losses.items()}
 
     @torch.no_grad()
-    def _weight_step(self) -> Mapping[str, Tensor]:
+    def _remember_best(self) -> None:
+        """Keep what came nearest to the held-out shots."""
+        made = self._made(512, generator_for(self.config.seed, _HELD_OUT)).flatten(1)
+        weights = made.new_full((512,), 1 / 512)
+        if self._guide is not None:
+            weights = self._guide.share_of(made)
+        attraction = weights @ torch.cdist(made, self.held_out.flatten(1)).mean(dim=1)
+        value = float(2 * attraction - weights @ pairwise(made) @ weights)
+        if value < self._best_value:
+            self._best, self._best_value = self._snapshot(), value
+
+    def _snapshot(self) -> dict[str, Tensor]:
+        return {name: t.detach().clone() for name, t in self.parts.state_dict().items()}
+
+    @torch.no_grad()
+    def _last_step(self) -> Mapping[str, Tensor]:
+        if self._best_value < float("inf"):
+            self.parts.load_state_dict(self._best)
         if not self.config.weighting.enabled:
             return {}
-        pool = self._fixed_pool()
-        if self.kinematics is not None:
-            pool = self.kinematics(pool)
-        flat, shots = pool.flatten(1), self.shots.flatten(1)
-        self.weights = fit_energy_weights(flat, shots, self.config.weighting.entropy_weight)
+        self.weights = self._fit_weights(self.total_steps)
+        made = self._made(_POOL, generator_for(self.config.seed, _EVALUATE)).flatten(1)
+        share = self.weights.share_of(made)
         return {
-            "energy": energy_distance(flat, shots, self.weights.weights),
-            "effective_share": flat.new_tensor(effective_share(self.weights, flat)),
+            "energy": energy_distance(made, self.shots.flatten(1), share),
+            "effective_share": 1 / (share.square().sum() * len(made)),
         }
 
     @torch.no_grad()
-    def _fixed_pool(self) -> Tensor:
-        """Poses of g_t that ratios and weights are fitted on; the same after resuming."""
-        if self._pool is None:
-            sampler = PoseSampler(PoseModel(self.prior, self._transfer))
-            random = generator_for(self.config.seed, _POOL)
-            self._pool = sampler.draw(self.config.pool_size, random).to(self.device)
-        return self._pool
+    def _fit_weights(self, step: int) -> EnergyWeights:
+        random = generator_for(self.config.seed, _WEIGHTS, step)
+        pool = self._made(_POOL, random).flatten(1)
+        shots = self.fitted if step < self.total_steps else self.shots
+        entropy = self.config.weighting.entropy_weight
+        return fit_energy_weights(pool, shots.flatten(1), entropy)
 
-    @property
-    def _transfer(self) -> Any:
-        return None if self.tau is None else self.tau.transfer
+    def _made(self, count: int, random: torch.Generator) -> Tensor:
+        """Unit poses (count, J, 2) of g_t under the bone ratios, differentiable."""
+        z = torch.randn(count, self.prior.generator.z_dim, generator=random).to(self.device)
+        chunk = count if torch.is_grad_enabled() else self.model().chunk
+        poses = torch.cat([keypoints(self._generator, self.prior, part) for part in z.split(chunk)])
+        return poses if self.kinematics is None else self.kinematics(poses)
 
     def model(self) -> PoseModel:
         """What has been fitted so far, ready to sample from."""
-        return PoseModel(self.prior, self._transfer, self.kinematics, self.weights, self.shots)
+        return PoseModel(self.prior, self.transfer, self.kinematics, self.weights, self.shots)
 
     @torch.no_grad()
     def evaluate(self) -> Mapping[str, float]:
-        """Energy distance to the shots and spread against them, of 1,000 poses."""
+        """Energy distance to the shots and spread against them, of 1,000 samples."""
         sampler = PoseSampler(self.model())
         made = sampler.draw(1000, generator_for(self.config.seed, _EVALUATE)).flatten(1)
         shots = self.shots.cpu().flatten(1)
@@ -201,11 +289,8 @@ class AdaptationTask:
         """Three rows of eight: source sample, the same latent adapted, the nearest shot."""
         random = generator_for(self.config.seed, _PREVIEW)
         z = torch.randn(8, self.prior.generator.z_dim, generator=random).to(self.device)
-        model = self.model()
         source = keypoints(self.prior.generator, self.prior, z)
-        adapted = keypoints(model.generator, self.prior, z)
-        if model.kinematics is not None:
-            adapted = model.kinematics(adapted)
+        adapted = self._made(8, generator_for(self.config.seed, _PREVIEW))
         nearest = self.shots[torch.cdist(adapted.flatten(1), self.shots.flatten(1)).argmin(dim=1)]
         rows = torch.cat([source, adapted, nearest])
         render = Renderer(self.prior.skeleton, self.prior.style, self.device)
@@ -213,15 +298,16 @@ class AdaptationTask:
         return Preview(to_uint8(render(rows)), canvas)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        tensors, train = {"shots": self.shots}, dict[str, Any]()
-        if self.tau is not None:
-            tensors |= with_prefix("transfer.", self.tau.transfer)
-            train["tau"] = self.tau.train_state()
-        if self.kinematics is not None:
-            tensors |= with_prefix("kinematics.", self.kinematics)
-            train["kinematics"] = self._optimizer.state_dict()
+        tensors = {"shots": self.shots, **self.parts.state_dict()}
         if self.weights is not None:
             tensors |= with_prefix("weighting.", self.weights)
+        train: dict[str, Any] = {"best": self._best, "best_value": self._best_value}
+        if self._optimizer is not None:
+            train["optimizer"] = self._optimizer.state_dict()
+        if self.pairs is not None:
+            train["pairs"] = self.pairs.state()
+        if self._guide is not None:
+            train["guide"] = self._guide.state_dict()
         return tensors, train
 
     def load_state(self, tensors: Mapping[str, Tensor], train_state: Mapping[str, Any]) -> None:
@@ -229,18 +315,20 @@ class AdaptationTask:
         if shots is None or not torch.equal(shots, self.shots.cpu()):
             raise CheckpointError(
                 "The run was started with other shots than there are now.",
-                "Start a new run, so that tau fits the shots.",
+                "Start a new run for the new shots.",
             )
         try:
-            if self.tau is not None:
-                load_weights(self.tau.transfer, tensors, "transfer.", "checkpoint")
-                self.tau.load_train_state(train_state["tau"])
-            if self.kinematics is not None:
-                load_weights(self.kinematics, tensors, "kinematics.", "checkpoint")
-                self._optimizer.load_state_dict(train_state["kinematics"])
+            for name, module in self.parts.items():
+                load_weights(module, tensors, f"{name}.", "checkpoint")
+            self._best, self._best_value = train_state["best"], train_state["best_value"]
+            if self._optimizer is not None:
+                self._optimizer.load_state_dict(train_state["optimizer"])
+            if self.pairs is not None:
+                self.pairs.load_state(train_state["pairs"])
         except KeyError as error:
             raise CheckpointError(f"The checkpoint lacks the state {error}.") from error
-        self.weights = energy_weights_from(tensors, "checkpoint", self.device)
+        self._guide = weights_from(train_state.get("guide", {}), "checkpoint", self.device)
+        self.weights = weights_from(under_prefix("weighting.", tensors), "checkpoint", self.device)
 
     def meta(self) -> CheckpointMeta:
         return CheckpointMeta(

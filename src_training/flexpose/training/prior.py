@@ -13,19 +13,21 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from flexpose.checkpoint import CheckpointMeta
 from flexpose.compute import generator_for, prepare, resolve_device
 from flexpose.configs.prior import PriorConfig
-from flexpose.errors import CheckpointError, ConfigError
+from flexpose.errors import CheckpointError, ConfigError, SkeletonMismatchError
 from flexpose.evaluation.distributions import compare
 from flexpose.events import JobEvent, PhaseChanged
 from flexpose.geometry import canvas_poses, normalised, unit_to_canvas
 from flexpose.jobs import CancelToken
 from flexpose.losses import discriminator_loss, generator_loss, pyramid_l2, r1_penalty
-from flexpose.models.generator import MappingNetwork, PoseOutput, styles
+from flexpose.models.generator import PoseOutput, styles
+from flexpose.models.keypoint_generator import KeypointGenerator
 from flexpose.models.prior import (
+    AnyGenerator,
     Prior,
     build_networks,
     drawing_style,
@@ -81,8 +83,14 @@ class PriorTask:
         )
         self.generator, self.disc = generator.to(device), disc.to(device)
         if teacher is not None:
-            _check_teacher(self.generator, teacher)
-            self.generator.mapping.load_state_dict(teacher.generator.mapping.state_dict())
+            _learn_mapping(self.generator, teacher)
+            if not teacher.skeleton.same_layout(source.skeleton):
+                raise SkeletonMismatchError(
+                    f"The teacher makes poses of {teacher.skeleton.name}, the source has those of "
+                    f"{source.skeleton.name}."
+                )
+        elif config.teacher_steps:
+            raise ConfigError("teacher_steps is set, but no teacher is given.")
         self.generator_ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.style = drawing_style(config.generator)
         self.render = Renderer(source.skeleton, self.style, device)
@@ -110,14 +118,15 @@ class PriorTask:
 
     def _teacher_step(self, random: torch.Generator) -> Mapping[str, Tensor]:
         """Draw what the teacher's pose of the same latent looks like."""
-        if self.teacher is None:
-            raise ConfigError("teacher_steps is set, but no teacher is given.")
+        assert self.teacher is not None
         z = self._latents(self.config.batch_size, random)
         with torch.no_grad():
             target = self.render(keypoints(self.teacher.generator, self.teacher, z))
         w = self.generator.mapping(z)
         self.generator.mapping.track(w)
         drawn = self.generator.synthesize(self.generator.codes(w), random).images
+        if drawn is None:
+            raise ConfigError("A teacher is for image generators; this one makes keypoints.")
         loss = pyramid_l2(drawn, target)
         _apply(self.g_optimizer, loss)
         return {"drawing": loss.detach()}
@@ -213,11 +222,10 @@ class PriorTask:
         output = self.generator_ema.synthesize(
             styles(self.generator_ema, self._latents(16, random))
         )
-        images = output.images if output.images is not None else self.render(output.keypoints)
-        canvas = None
-        if output.keypoints is not None:
-            canvas = unit_to_canvas(output.keypoints.cpu().numpy(), self.style.size)
-        return Preview(to_uint8(images), canvas)
+        if output.keypoints is None:
+            return Preview(to_uint8(_seen(output)))
+        canvas = unit_to_canvas(output.keypoints.cpu().numpy(), self.style.size)
+        return Preview(to_uint8(self.render(output.keypoints)), canvas)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {
@@ -260,13 +268,14 @@ def _apply(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.step()
 
 
-def _check_teacher(generator: nn.Module, teacher: Prior) -> None:
-    """A teacher's mapping is copied, so latents must mean the same."""
-    own, its = generator.mapping, teacher.generator.mapping
-    same = isinstance(own, MappingNetwork) and isinstance(its, MappingNetwork)
-    shapes = [p.shape for p in own.parameters()] == [p.shape for p in its.parameters()]
-    if not (same and shapes):
+def _learn_mapping(generator: AnyGenerator, teacher: Prior) -> None:
+    """Copy the teacher's mapping, so that latents mean the same from the start."""
+    its = teacher.generator
+    assert isinstance(its, KeypointGenerator | StyleGenerator)
+    try:
+        generator.mapping.load_state_dict(its.mapping.state_dict())
+    except RuntimeError as error:
         raise ConfigError(
             "The teacher's mapping network has other sizes than the generator's.",
             "Give the generator the teacher's z_dim, w_dim and mapping_depth.",
-        )
+        ) from error

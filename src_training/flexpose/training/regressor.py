@@ -59,6 +59,14 @@ def run(config: RegressorConfig, run: RunDir, cancel: CancelToken) -> Iterator[J
                 "not known.",
                 "Leave `generator` empty.",
             )
+        style = DrawingStyle.for_size(config.size, config.channels)
+        if drawn.style != style or not drawn.skeleton.same_layout(source.skeleton):
+            raise ConfigError(
+                f"The prior {config.generator} draws {drawn.skeleton.name} as "
+                f"{drawn.style.to_dict()}, but the regressor is to read {source.skeleton.name} "
+                f"drawn as {style.to_dict()}.",
+                "Give both the same skeleton, size and channels.",
+            )
         pair = (drawn, load_generator(teacher, device))
     task = RegressorTask(config, source, held_out, device, pair)
     schedule = Schedule(
@@ -139,11 +147,12 @@ class RegressorTask:
         z = torch.randn(self.config.batch_size // 2, prior.generator.z_dim, generator=random)
         z = z.to(self.device)
         images = prior.generator.synthesize(styles(prior.generator, z), random).images
+        assert images is not None
         return keypoints(teacher.generator, teacher, z), images
 
     @torch.no_grad()
     def evaluate(self) -> Mapping[str, float]:
-        """Mean joint distance in canvas pixels on clean drawings of held-out poses, and its tail."""
+        """Joint distance in canvas pixels on clean drawings of held-out poses: mean and tail."""
         poses = self.held_out.keypoints[:2000].to(self.device)
         parts = [self.model(self.renderers[1](chunk))[0] for chunk in poses.split(200)]
         pixels = (torch.cat(parts) - poses).norm(dim=2) * (self.config.size - 1) / 2

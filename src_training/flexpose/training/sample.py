@@ -102,9 +102,7 @@ def _draw(
             now = time.monotonic()
             if now - reported > 0.2 or done == config.n:
                 reported = now
-                yield StepCompleted(
-                    done, total, {}, None, (now - began) / done * (total - done)
-                )
+                yield StepCompleted(done, total, {}, None, (now - began) / done * (total - done))
         if config.num_mixups:
             assert model.shots is not None
             rng = np.random.default_rng([config.seed, _MIXUPS])
@@ -161,7 +159,7 @@ class _PoseWriter:
                 self._partial,
                 skeleton,
                 detail=CocoAnnotation(
-                    source="synthetic", model=str(config.model), seed=config.seed
+                    source="synthetic", reviewed=False, model=str(config.model), seed=config.seed
                 ),
                 history=self._source,
             )
