@@ -38,7 +38,7 @@ def _why_unusable(device: torch.device) -> str:
     if device.type == "cpu":
         return ""
     if device.type == "cuda":
-        if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
+        if not torch.backends.cuda.is_built():
             return "this build of torch has no CUDA"
         if not torch.cuda.is_available():
             return "torch finds no working CUDA driver and GPU"

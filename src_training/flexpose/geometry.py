@@ -80,9 +80,17 @@ def canvas_to_unit(keypoints: NDArray[np.floating], size: int) -> Array:
 
 
 def normalised(keypoints: NDArray[np.floating], fill: float = FILL) -> Array:
-    """Poses (N, J, 2) of any space and unit, box-centred and scaled to ``fill`` of unit space."""
-    crops = boxes_to_crops(tight_boxes(keypoints), fill, float(np.finfo(np.float32).tiny))
-    return image_to_unit(keypoints, crops)
+    """Poses (N, J, 2) of any space and unit, box-centred and scaled to ``fill`` of unit space.
+
+    Raises
+    ------
+    PoseShapeError : all labelled joints of a pose lie in one point, or none is labelled.
+    """
+    boxes = tight_boxes(keypoints)
+    flat = boxes[:, 2:].max(axis=1, initial=0) <= 0
+    if flat.any():
+        raise PoseShapeError(f"Pose {int(np.argmax(flat))} has no extent: its joints coincide.")
+    return image_to_unit(keypoints, boxes_to_crops(boxes, fill, min_side=0))
 
 
 def canvas_poses(

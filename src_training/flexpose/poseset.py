@@ -50,7 +50,12 @@ class PoseSet:
         set_field = object.__setattr__
         keypoints, visibility = _checked_joints(self)
         n = len(keypoints)
-        image_size = np.broadcast_to(np.array(self.image_size, dtype=np.int32), (n, 2)).copy()
+        image_size = np.array(self.image_size, dtype=np.int32)
+        if image_size.shape not in ((2,), (n, 2)):
+            raise PoseShapeError(
+                f"Found image_size of shape {image_size.shape}, expected (2,) or ({n}, 2)."
+            )
+        image_size = np.broadcast_to(image_size, (n, 2)).copy()
         set_field(self, "keypoints", _frozen(keypoints))
         set_field(self, "visibility", _frozen(visibility))
         set_field(self, "image_size", _frozen(image_size))

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -26,7 +27,7 @@ class Options:
 
     Attributes
     ----------
-    config : YAML file with settings; flags go before it
+    config : YAML file with settings, or a preset's name; flags go before it
     out : run folder (else the next free one under runs/); of a quick command, a JSON report
     resume : go on with the run in --out
     overwrite : replace the run or report in --out
@@ -64,7 +65,7 @@ def parse(command: Command, argv: Sequence[str]) -> tuple[Options, ConfigBase]:
         add_help=False,
         config=(FlagCreatePairsOff,),
     )
-    path = _settings_file(options)
+    path = _settings_file(command, options)
     values = read_values(path) if path else {}
     for name, kind in _kinds(rest):
         if not isinstance(values.get(name), Mapping) or values[name].get("kind") != kind:
@@ -91,12 +92,23 @@ def parse(command: Command, argv: Sequence[str]) -> tuple[Options, ConfigBase]:
     return parsed.options, parsed.settings
 
 
-def _settings_file(options: Options) -> Path | None:
+def _settings_file(command: Command, options: Options) -> Path | None:
+    """The YAML file of settings: the user's, a shipped preset by its name, or a run's."""
     if not options.resume:
+        if options.config is not None and not options.config.suffix:
+            return _preset(command.name, str(options.config))
         return options.config
     if options.out is None:
         raise ConfigError("--resume needs the folder of the run.", "Name it with --out.")
     return options.config or options.out / "config.yaml"
+
+
+def _preset(command: str, name: str) -> Path:
+    folder = Path(str(resources.files("flexpose") / "presets"))
+    known = {p.stem.removeprefix(f"{command}-"): p for p in folder.glob(f"{command}-*.yaml")}
+    if name not in known:
+        raise UnknownNameError(f"preset of {command}", name, known)
+    return known[name]
 
 
 def _kinds(words: Sequence[str]) -> Iterator[tuple[str, str]]:

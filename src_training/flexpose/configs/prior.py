@@ -60,7 +60,7 @@ class ImageGeneratorConfig(ConfigBase):
     mapping_depth: int = Field(4, ge=1, title="Mapping layers")
     channel_base: int = Field(
         1024,
-        ge=64,
+        ge=256,
         title="Feature budget",
         description="Features at resolution r are base / r, at most channel_max.",
     )

@@ -109,10 +109,11 @@ class PriorTask:
 
     def step(self, step: int) -> Mapping[str, Tensor]:
         random = generator_for(self.config.seed, step)
-        if step <= self.config.teacher_steps:
-            losses = self._teacher_step(random)
-        else:
-            losses = self._gan_step(step, random)
+        taught = step <= self.config.teacher_steps
+        for group in self.g_optimizer.param_groups:
+            # momentum speeds plain regression up; against a moving discriminator it oscillates
+            group["betas"] = (0.9 if taught else 0.0, 0.99)
+        losses = self._teacher_step(random) if taught else self._gan_step(step, random)
         self._average(step)
         return losses
 

@@ -1,0 +1,135 @@
+"""Tiny priors of the puppet, trained once a session through the jobs themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flexpose.checkpoint import load_checkpoint
+from flexpose.configs.adaptation import AdaptConfig, SampleConfig
+from flexpose.configs.prior import PriorConfig, RegressorConfig
+from flexpose.events import JobFinished
+from flexpose.io import write_poses
+from flexpose.training import loop, prior
+
+_compare = prior.compare
+TEACHER = {
+    "kind": "keypoints",
+    "z_dim": 6,
+    "w_dim": 8,
+    "width": 16,
+    "depth": 3,
+    "mapping_depth": 2,
+    "disc_width": 16,
+}
+DRAWS = {
+    "kind": "image",
+    "size": 32,
+    "z_dim": 6,
+    "w_dim": 8,
+    "mapping_depth": 2,
+    "channel_base": 256,
+    "channel_max": 8,
+}
+
+
+@pytest.fixture(autouse=True)
+def every_step_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events of every step, and measures on few poses."""
+    monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(prior, "compare", lambda a, b, seed: _compare(a[:60], b, seed=seed))
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Files of the puppet, trained models, and configs that use them."""
+
+    path: Path
+
+    @property
+    def source(self) -> dict[str, Any]:
+        return {"poses": self.path / "source.npz", "skeleton": str(self.path / "puppet.yaml")}
+
+    def prior(self, **changes: Any) -> PriorConfig:
+        values = {
+            "source": self.source,
+            "generator": TEACHER,
+            "steps": 4,
+            "batch_size": 8,
+            "r1_every": 2,
+            "mixing": 0.5,
+            "rotation_deg": 5,
+        }
+        return PriorConfig.model_validate({**values, "device": "cpu", **changes})
+
+    def draws(self, **changes: Any) -> PriorConfig:
+        return self.prior(**{"generator": DRAWS, "batch_size": 4, **changes})
+
+    def taught(self, **changes: Any) -> PriorConfig:
+        return self.draws(**{"teacher": str(self.keypoints), "teacher_steps": 3, **changes})
+
+    def regressor(self, **changes: Any) -> RegressorConfig:
+        values = {"source": self.source, "size": 32, "width": 4, "steps": 4, "batch_size": 4}
+        return RegressorConfig.model_validate({**values, "device": "cpu", **changes})
+
+    def adapt(self, **changes: Any) -> AdaptConfig:
+        values = {
+            "prior": str(self.keypoints),
+            "shots": self.path / "shots.npz",
+            "steps": 3,
+            "batch_size": 16,
+            "reweight_every": 2,
+            "weighting": {"entropy_weight": 0.5},
+        }
+        return AdaptConfig.model_validate({**values, "device": "cpu", **changes})
+
+    def adapt_image(self, **changes: Any) -> AdaptConfig:
+        own = {"prior": str(self.images), "regressor": str(self.beta)}
+        return self.adapt(**{**own, **changes})
+
+    def sample(self, **changes: Any) -> SampleConfig:
+        values = {"model": str(self.keypoints), "n": 50, "size": 64}
+        return SampleConfig.model_validate({**values, "device": "cpu", **changes})
+
+    @property
+    def keypoints(self) -> Path:
+        return self.path / "keypoint-prior"
+
+    @property
+    def images(self) -> Path:
+        return self.path / "image-prior"
+
+    @property
+    def beta(self) -> Path:
+        return self.path / "regressor"
+
+    @property
+    def adapted(self) -> Path:
+        return self.path / "adapted"
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory, puppet, puppet_poses, play: Callable[..., list]) -> Workshop:
+    """A keypoint prior, an image prior that it taught, a regressor and an adapted model."""
+    path = tmp_path_factory.mktemp("workshop")
+    shop = Workshop(path)
+    (path / "puppet.yaml").write_text(yaml.safe_dump(puppet.to_dict()), encoding="utf-8")
+    write_poses(puppet_poses(80), path / "source.npz")
+    write_poses(puppet_poses(8, seed=1, reach=1.4), path / "shots.npz")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prior, "compare", lambda a, b, seed: _compare(a[:60], b, seed=seed))
+        for command, config, folder in (
+            ("train-prior", shop.prior(steps=60), shop.keypoints),
+            ("train-prior", shop.taught(steps=12, teacher_steps=12), shop.images),
+            ("train-regressor", shop.regressor(steps=12), shop.beta),
+            ("adapt", shop.adapt(steps=10), shop.adapted),
+        ):
+            events = play(command, config, folder)
+            assert isinstance(events[-1], JobFinished), events[-1]
+            load_checkpoint(folder)
+    return shop
