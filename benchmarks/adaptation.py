@@ -54,7 +54,7 @@ def variants() -> dict[str, AdaptConfig]:
     ) -> AdaptConfig:
         return AdaptConfig(
             shots=Path("-"),
-            transfer=TransferConfig.checked(matching=matching, **transfer),
+            transfer=TransferConfig(matching=matching, **transfer),
             kinematics=KinematicsConfig() if kinematics else NO_KINEMATICS,
             weighting=WeightingConfig() if weights else NO_WEIGHTS,
         )

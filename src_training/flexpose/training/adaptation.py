@@ -192,6 +192,8 @@ class AdaptationTask:
 
     def _fit_step(self, step: int) -> Mapping[str, Tensor]:
         """Weighted energy distance of fresh poses to the shots, and its regularisers."""
+        if self.pairs is not None and self.transfer is not None:
+            self.transfer.requires_grad_(False)  # Eq. 5 alone decides it
         if self.config.weighting.enabled and (
             (step - self.pair_steps - 1) % self.config.reweight_every == 0
         ):

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 import yaml
 
+from flexpose import sampling
 from flexpose.checkpoint import load_checkpoint
 from flexpose.configs.adaptation import AdaptConfig, SampleConfig
 from flexpose.configs.prior import PriorConfig, RegressorConfig
 from flexpose.events import JobFinished
 from flexpose.io import write_poses
-from flexpose.training import loop, prior
+from flexpose.sampling import PoseSampler
+from flexpose.training import adaptation, loop, prior
 
-_compare = prior.compare
+_compare, _draw, _sampled = prior.compare, PoseSampler.draw, prior.PriorTask._sampled
 TEACHER = {
     "kind": "keypoints",
     "z_dim": 6,
@@ -38,11 +40,20 @@ DRAWS = {
 }
 
 
+def make_quick(patch: pytest.MonkeyPatch) -> None:
+    """Report every step, and measure and fit on fewer poses."""
+    patch.setattr(loop, "REPORT_SECONDS", 0.0)
+    patch.setattr(prior, "compare", lambda a, b, seed: _compare(a[:60], b, seed=seed))
+    patch.setattr(prior.PriorTask, "_sampled", lambda task, n, random: _sampled(task, 3, random))
+    patch.setattr(adaptation, "_POOL", 128)
+    patch.setattr(PoseSampler, "draw", lambda s, n, random: _draw(s, min(n, 150), random))
+    patch.setitem(sampling._CHUNK, "image", 25)
+
+
 @pytest.fixture(autouse=True)
-def every_step_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Events of every step, and measures on few poses."""
-    monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
-    monkeypatch.setattr(prior, "compare", lambda a, b, seed: _compare(a[:60], b, seed=seed))
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of this folder look at mechanics; quality is measured elsewhere."""
+    make_quick(monkeypatch)
 
 
 @dataclass(frozen=True)
@@ -122,7 +133,7 @@ def workshop(tmp_path_factory, puppet, puppet_poses, play: Callable[..., list]) 
     write_poses(puppet_poses(80), path / "source.npz")
     write_poses(puppet_poses(8, seed=1, reach=1.4), path / "shots.npz")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prior, "compare", lambda a, b, seed: _compare(a[:60], b, seed=seed))
+        make_quick(patch)
         for command, config, folder in (
             ("train-prior", shop.prior(steps=60), shop.keypoints),
             ("train-prior", shop.taught(steps=12, teacher_steps=12), shop.images),

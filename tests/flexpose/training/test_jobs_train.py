@@ -121,7 +121,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(name, workshop, play, tmp_pat
     assert all(math.isfinite(loss) for e in steps for loss in e.losses.values())
     reference = load_checkpoint(tmp_path / "whole")
     assert all(bool(t.isfinite().all()) for t in reference.tensors.values())
-    for stop in sorted({min(2, total - 1), total - 1}):
+    for stop in {min(2, total - 1), total - 1 if "image" not in name else 2}:
         folder = tmp_path / f"parts-{stop}"
         cancelled = play(command, config, folder, cancel_at=stop)
         assert isinstance(cancelled[-1], JobCancelled), cancelled[-1]
@@ -145,12 +145,15 @@ def test_cancelling_at_once_leaves_a_model_that_can_be_used(name, workshop, play
     used(command, tmp_path, workshop)
 
 
-@pytest.mark.parametrize("at", [1, 2, 4, 6])
-@pytest.mark.parametrize("name", ["adapt energy", "adapt ot", "adapt image, energy"])
-def test_a_cancelled_adaptation_can_be_sampled_from(name, at, workshop, play, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "at"),
+    [("adapt energy", 1), ("adapt energy", 3), ("adapt ot", 2), ("adapt ot", 5)]
+    + [("adapt image, energy", 2), ("keypoint prior", 3), ("image prior, demod", 1)],
+)
+def test_a_cancelled_run_leaves_a_model_that_can_be_used(name, at, workshop, play, tmp_path):
     command, config = rows(workshop)[name]
     events = play(command, config, tmp_path, cancel_at=at)
-    assert isinstance(events[-1], JobFinished if len(steps_of(events)) < at else TERMINAL)
+    assert isinstance(events[-1], JobCancelled), events[-1]
     used(command, tmp_path, workshop)
 
 

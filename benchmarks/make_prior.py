@@ -1,0 +1,79 @@
+"""Train the shipped priors again, each from its preset, and put them into the package.
+
+    python benchmarks/make_prior.py --data ../shared/data [--only body15]
+
+Runs lie under runs/prior-NAME and resume where they stopped; ``--export`` only packs what a run
+has so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from flexpose.checkpoint import load_checkpoint, save_checkpoint
+from flexpose.cli.__main__ import main as flexpose_train
+
+PRIORS = Path(__file__).parents[1] / "src_training/flexpose/priors"
+JOBS = {  # in this order: each may build on those before it
+    "body15": ("train-prior", "body15"),
+    "body15-regressor": ("train-regressor", "body15"),
+    "body15-image": ("train-prior", "body15-image"),
+}
+
+
+def export(run: Path, name: str) -> Path:
+    """Copy a run's latest checkpoint into the package, without what only training needs.
+
+    The generator's moving average and the discriminator stay; paths become bare names.
+    """
+    found = load_checkpoint(run)
+    tensors = {k: v for k, v in found.tensors.items() if not k.startswith("generator.")}
+    config = dict(found.meta.config)
+    for key in ("validation", "teacher", "regressor", "generator"):
+        config[key] = bare(config.get(key))
+    config["source"] = {**config["source"], "poses": bare(config["source"]["poses"])}
+    folder = PRIORS / name
+    shutil.rmtree(folder, ignore_errors=True)
+    save_checkpoint(folder, tensors=tensors, meta=replace(found.meta, config=config))
+    for file in folder.iterdir():
+        file.chmod(0o644)
+    return folder
+
+
+def bare(value: Any) -> Any:
+    """A path without its folders; settings that are no path as they are."""
+    return Path(value).name if isinstance(value, str) else value
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--only", choices=JOBS, nargs="+", default=list(JOBS))
+    parser.add_argument("--export", action="store_true", help="do not train")
+    args = parser.parse_args()
+    coco = args.data / "coco2017_keypoints"
+    for name in args.only:
+        command, preset = JOBS[name]
+        run = Path("runs") / f"prior-{name}"
+        if not args.export:
+            words = [command, "--out", str(run)]
+            if (run / "config.yaml").exists():
+                words += ["--resume"]
+            else:
+                words += ["--config", preset]
+                words += ["--source.poses", str((coco / "coco_keypoints_train2017.npz").resolve())]
+                words += ["--validation", str((coco / "coco_keypoints_val2017.npz").resolve())]
+            code = flexpose_train(words)
+            if code:
+                return code
+        print(export(run, name))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

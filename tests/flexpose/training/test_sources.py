@@ -1,0 +1,165 @@
+"""Source poses of priors, batches drawn from them, and trainings that are refused at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from flexpose.configs.prior import SourceConfig
+from flexpose.errors import ConfigError, FlexPoseError, SkeletonMismatchError
+from flexpose.events import JobFailed, JobFinished, MetricsReady, PreviewReady
+from flexpose.geometry import FILL
+from flexpose.io import write_poses
+from flexpose.poseset import PoseSet
+from flexpose.skeleton import Skeleton
+from flexpose.training.data import draw_batch, load_source
+from flexpose.training.pictures import to_uint8
+from flexpose.training.regressor import corrupted, distorted
+
+
+def config_for(workshop, poses, path, **changes):
+    write_poses(poses, path)
+    return SourceConfig.model_validate({**workshop.source, "poses": path, **changes})
+
+
+def test_small_and_incomplete_poses_are_left_out(workshop, puppet_poses, tmp_path):
+    poses = puppet_poses(20)
+    keypoints, visibility = poses.keypoints.copy(), poses.visibility.copy()
+    visibility[3, 1] = 0
+    keypoints[7] = 100 + (keypoints[7] - 100) * 0.1
+    changed = replace(poses, keypoints=keypoints, visibility=visibility)
+    source = load_source(config_for(workshop, changed, tmp_path / "a.npz"))
+    assert source.keypoints.shape == (18, 5, 2)
+    assert source.keypoints.dtype == torch.float32
+    sides = source.keypoints.amax(dim=1) - source.keypoints.amin(dim=1)
+    assert torch.allclose(sides.amax(dim=1), torch.full((18,), 2 * FILL), atol=1e-4)
+    assert source.notes[-1] == (
+        "20 persons, 19 with all joints of puppet, 18 of those at least 48 px large"
+    )
+    every = load_source(config_for(workshop, changed, tmp_path / "a.npz", min_side=0))
+    assert len(every.keypoints) == 19
+
+
+def test_too_few_poses_are_counted_in_the_error(workshop, puppet_poses, tmp_path):
+    config = config_for(workshop, puppet_poses(15), tmp_path / "a.npz")
+    with pytest.raises(FlexPoseError, match="of 15 poses 15 are complete and 15 of those at least"):
+        load_source(config)
+    poses = puppet_poses(20)
+    nothing = replace(poses, visibility=np.zeros((20, 5)))
+    with pytest.raises(FlexPoseError, match="of 20 poses 0 are complete and 0"):
+        load_source(config_for(workshop, nothing, tmp_path / "b.npz"))
+
+
+def test_poses_that_lack_joints_are_refused(workshop, tmp_path):
+    other = Skeleton(name="other", joints=("hip", "head"), edges=((0, 1),))
+    poses = PoseSet.create(other, np.zeros((20, 2, 2)), (9, 9))
+    with pytest.raises(SkeletonMismatchError, match="left_hand"):
+        load_source(config_for(workshop, poses, tmp_path / "a.npz"))
+
+
+def test_batches_mirror_half_of_the_poses(puppet):
+    poses = torch.zeros(1, 5, 2)
+    poses[0] = torch.tensor([[0.0, 0.5], [0, -0.5], [-0.85, 0], [0.85, 0.1], [0.2, 0.7]])
+    batch = draw_batch(poses, 400, puppet, torch.Generator().manual_seed(0))
+    same = (batch == poses).flatten(1).all(dim=1)
+    mirrored = poses[:, [0, 1, 3, 2, 4]] * torch.tensor([-1.0, 1.0])
+    assert ((batch == mirrored).flatten(1).all(dim=1) == ~same).all()
+    assert 150 < same.sum() < 250
+    plain = draw_batch(poses, 50, puppet, torch.Generator().manual_seed(0), mirror=False)
+    assert (plain == poses).all()
+
+
+def test_rotated_batches_stay_in_their_box(puppet):
+    poses = torch.rand(3, 5, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    batch = draw_batch(poses, 50, puppet, torch.Generator().manual_seed(0), False, 20.0)
+    side = (batch.amax(dim=1) - batch.amin(dim=1)).amax(dim=1)
+    assert torch.allclose(side, torch.full((50,), 2 * FILL), atol=1e-4)
+    assert len(batch.unique(dim=0)) == 50
+
+
+def test_pictures_for_people():
+    images = torch.tensor([-1.0, 0.0, 1.0, 3.0]).view(1, 1, 2, 2)
+    out = to_uint8(images)
+    assert out.shape == (1, 2, 2, 3)
+    assert out[0, :, :, 0].tolist() == [[0, 128], [255, 255]]
+
+
+def test_distorted_poses_stay_on_the_canvas_and_differ():
+    poses = torch.rand(40, 5, 2, generator=torch.Generator().manual_seed(0)) * 1.6 - 0.8
+    out = distorted(poses, torch.Generator().manual_seed(1))
+    assert out.abs().max() <= 0.98
+    assert not torch.allclose(out, poses)
+    assert torch.equal(out, distorted(poses, torch.Generator().manual_seed(1)))
+
+
+def test_a_quarter_of_the_drawings_stays_clean():
+    images = torch.rand(400, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    out = corrupted(images, torch.Generator().manual_seed(1))
+    clean = torch.isclose(out, images, atol=1e-6).flatten(1).all(dim=1)
+    assert 70 < clean.sum() < 130
+    assert out.isfinite().all()
+
+
+def refused(events, text):
+    assert isinstance(events[-1], JobFailed), events[-1]
+    assert isinstance(events[-1].error, ConfigError), events[-1].details
+    assert text in str(events[-1].error)
+
+
+def test_a_teacher_must_fit(workshop, puppet, puppet_poses, play, tmp_path):
+    config = workshop.draws(teacher_steps=2)
+    refused(play("train-prior", config, tmp_path / "a"), "no teacher is given")
+    bigger = {**workshop.draws().generator.model_dump(), "z_dim": 7}
+    config = workshop.taught(generator=bigger)
+    refused(play("train-prior", config, tmp_path / "b"), "mapping network has other sizes")
+    config = workshop.prior(teacher=str(workshop.keypoints))
+    refused(play("train-prior", config, tmp_path / "c"), "what it teaches draws images")
+    config = workshop.taught(teacher=str(workshop.images))
+    refused(play("train-prior", config, tmp_path / "d"), "A teacher is a keypoint prior")
+    other = Skeleton(name="other", joints=puppet.joints[::-1], edges=puppet.edges)
+    (tmp_path / "other.yaml").write_text(str(other.to_dict()), encoding="utf-8")
+    config = workshop.taught(source={**workshop.source, "skeleton": str(tmp_path / "other.yaml")})
+    refused(play("train-prior", config, tmp_path / "e"), "The teacher makes poses of puppet")
+
+
+def test_the_regressor_needs_an_image_prior_that_fits(workshop, play, tmp_path):
+    config = workshop.regressor(generator=str(workshop.keypoints))
+    refused(play("train-regressor", config, tmp_path / "a"), "had no teacher")
+    config = workshop.regressor(generator=str(workshop.images), size=64)
+    refused(play("train-regressor", config, tmp_path / "b"), "same skeleton, size and channels")
+
+
+def test_an_image_prior_is_evaluated_through_beta_only(workshop, play, tmp_path):
+    plain = play("train-prior", workshop.draws(steps=1), tmp_path / "a")
+    (metrics,) = [e for e in plain if isinstance(e, MetricsReady)]
+    assert metrics.metrics == {}
+    read = play("train-prior", workshop.draws(steps=1, regressor=str(workshop.beta)), tmp_path / "b")
+    assert isinstance(read[-1], JobFinished)
+    (metrics,) = [e for e in read if isinstance(e, MetricsReady)]
+    assert "energy_distance" in metrics.metrics
+
+
+def test_beta_of_an_evaluated_prior_must_fit(workshop, play, tmp_path):
+    play("train-regressor", workshop.regressor(channels=1, steps=1), tmp_path / "gray")
+    config = workshop.draws(regressor=str(tmp_path / "gray"))
+    events = play("train-prior", config, tmp_path / "run")
+    assert isinstance(events[-1], JobFailed)
+    assert "Train one for this prior with train-regressor" in str(events[-1].error)
+
+
+def test_held_out_poses_are_measured_against(workshop, play, tmp_path, puppet_poses):
+    write_poses(puppet_poses(20, seed=7), tmp_path / "held.npz")
+    for command, config in (
+        ("train-prior", workshop.prior(validation=tmp_path / "held.npz", steps=1)),
+        ("train-regressor", workshop.regressor(validation=tmp_path / "held.npz", steps=1)),
+    ):
+        events = play(command, config, tmp_path / command)
+        assert isinstance(events[-1], JobFinished), events[-1]
+        (metrics,) = [e for e in events if isinstance(e, MetricsReady)]
+        assert metrics.split == "val"
+        assert all(np.isfinite(list(metrics.metrics.values())))
+        (preview,) = [e for e in events if isinstance(e, PreviewReady)]
+        assert preview.images.dtype == np.uint8
