@@ -65,6 +65,11 @@ class ImageGeneratorConfig(ConfigBase):
         description="Features at resolution r are base / r, at most channel_max.",
     )
     channel_max: int = Field(64, ge=8, title="Most features of a layer")
+    taught_by: KeypointGeneratorConfig | None = Field(
+        None,
+        title="Keypoint generator inside",
+        description="Sizes of the teacher, whose poses become w; set by train-prior.",
+    )
 
 
 GeneratorConfig = Annotated[
@@ -80,8 +85,9 @@ class PriorConfig(JobConfig):
     teacher: str | None = Field(
         None,
         title="Teacher",
-        description="A keypoint prior whose poses an image generator first learns to draw "
-        "(teacher_steps); without it the GAN starts from noise.",
+        description="A keypoint prior that becomes part of an image generator's mapping: latents "
+        "mean its poses, and the first teacher_steps teach how to draw them. Without it the GAN "
+        "starts from noise, which wants a GPU.",
         json_schema_extra={"source": "ours"},
     )
     regressor: str | None = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -94,6 +95,37 @@ def box_normalised(keypoints: Tensor, fill: float = FILL) -> Tensor:
     low, high = keypoints.amin(dim=1, keepdim=True), keypoints.amax(dim=1, keepdim=True)
     side = (high - low).amax(dim=2, keepdim=True).clamp_min(1e-4)
     return (keypoints - (low + high) / 2) * (2 * fill / side)
+
+
+class TaughtMapping(nn.Module):
+    """f for an image generator with a teacher: z -> pose of a frozen keypoint generator -> w.
+
+    A latent's pose is a folded function of z that takes a GAN long to learn, and it is known
+    already; what is left to learn is how to draw it.
+    """
+
+    w_mean: Tensor
+
+    def __init__(self, teacher: KeypointGenerator, w_dim: int, depth: int) -> None:
+        super().__init__()
+        self.teacher = teacher.requires_grad_(False)
+        dims = [2 * teacher.num_joints] + [w_dim] * depth
+        self.fc = nn.ModuleList(EqualLinear(a, b) for a, b in itertools.pairwise(dims))
+        self.register_buffer("w_mean", torch.zeros(w_dim))
+
+    def forward(self, z: Tensor) -> Tensor:
+        codes = self.teacher.codes(self.teacher.mapping(z))
+        pose = self.teacher.synthesize(codes).keypoints
+        assert pose is not None
+        w = pose.flatten(1)
+        for layer in self.fc:
+            w = leaky(layer(w))
+        return w
+
+    @torch.no_grad()
+    def track(self, w: Tensor, beta: float = 0.995) -> None:
+        """Move the running mean towards this batch, as `MappingNetwork` does."""
+        self.w_mean.lerp_(w.detach().mean(dim=0), 1 - beta)
 
 
 class KeypointDiscriminator(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from flexpose.checkpoint import CheckpointMeta, load_checkpoint
 from flexpose.configs.prior import GeneratorConfig, KeypointGeneratorConfig, PriorConfig
-from flexpose.errors import CheckpointError, UnknownNameError
+from flexpose.errors import CheckpointError, ConfigError, UnknownNameError
 from flexpose.models.generator import PoseGenerator, PoseOutput
 from flexpose.models.keypoint_generator import (
     KeypointDiscriminator,
@@ -64,32 +64,39 @@ def build_networks(
         if random is not None:
             torch.manual_seed(random.initial_seed())
         if isinstance(config, KeypointGeneratorConfig):
-            return (
-                KeypointGenerator(
-                    skeleton.num_joints,
-                    config.z_dim,
-                    config.w_dim,
-                    config.width,
-                    config.depth,
-                    config.mapping_depth,
-                ),
-                KeypointDiscriminator(skeleton, config.disc_width),
+            disc = KeypointDiscriminator(skeleton, config.disc_width)
+            return _keypoint_generator(config, skeleton), disc
+        taught = config.taught_by
+        if taught is not None and taught.z_dim != config.z_dim:
+            raise ConfigError(
+                f"The generator's z_dim is {config.z_dim}, its teacher's {taught.z_dim}.",
+                "Give both the same.",
             )
-        return (
-            StyleGenerator(
-                config.size,
-                config.channels,
-                config.modulation,
-                config.z_dim,
-                config.w_dim,
-                config.mapping_depth,
-                config.channel_base,
-                config.channel_max,
-            ),
-            ImageDiscriminator(
-                config.size, config.channels, config.channel_base, config.channel_max
-            ),
+        generator = StyleGenerator(
+            config.size,
+            config.channels,
+            config.modulation,
+            config.z_dim,
+            config.w_dim,
+            config.mapping_depth,
+            config.channel_base,
+            config.channel_max,
+            _keypoint_generator(taught, skeleton) if taught is not None else None,
         )
+        return generator, ImageDiscriminator(
+            config.size, config.channels, config.channel_base, config.channel_max
+        )
+
+
+def _keypoint_generator(config: KeypointGeneratorConfig, skeleton: Skeleton) -> KeypointGenerator:
+    return KeypointGenerator(
+        skeleton.num_joints,
+        config.z_dim,
+        config.w_dim,
+        config.width,
+        config.depth,
+        config.mapping_depth,
+    )
 
 
 def drawing_style(config: GeneratorConfig) -> DrawingStyle:

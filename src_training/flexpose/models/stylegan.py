@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flexpose.models.generator import MappingNetwork, PoseOutput, StyleLayer, per_layer
+from flexpose.models.keypoint_generator import KeypointGenerator, TaughtMapping
 from flexpose.models.layers import SLOPE, EqualConv, EqualLinear, blur, leaky, minibatch_std
 
 Modulation = Literal["adain", "demod"]
@@ -171,6 +172,7 @@ class StyleGenerator(nn.Module):
     channels : 3 or 1
     modulation : ``adain`` or ``demod``
     channel_base, channel_max : features at resolution r: min(base / r, max)
+    teacher : keypoint generator whose poses this one draws; its z_dim must be the same
     """
 
     def __init__(
@@ -183,11 +185,16 @@ class StyleGenerator(nn.Module):
         mapping_depth: int = 4,
         channel_base: int = 1024,
         channel_max: int = 64,
+        teacher: KeypointGenerator | None = None,
     ) -> None:
         super().__init__()
         kind = AdaINLayer if modulation == "adain" else DemodLayer
         self.size, self.z_dim, self.modulation = size, z_dim, modulation
-        self.mapping = MappingNetwork(z_dim, w_dim, mapping_depth, lr_mult=0.01)
+        self.mapping: MappingNetwork | TaughtMapping
+        if teacher is None:
+            self.mapping = MappingNetwork(z_dim, w_dim, mapping_depth, lr_mult=0.01)
+        else:
+            self.mapping = TaughtMapping(teacher, w_dim, mapping_depth)
         width = channels_at(4, channel_base, channel_max)
         self.const = nn.Parameter(
             torch.ones(width, 4, 4) if modulation == "adain" else torch.randn(width, 4, 4)

@@ -17,7 +17,11 @@ from torch import Tensor
 
 from flexpose.checkpoint import CheckpointMeta
 from flexpose.compute import generator_for, prepare, resolve_device
-from flexpose.configs.prior import PriorConfig
+from flexpose.configs.prior import (
+    ImageGeneratorConfig,
+    KeypointGeneratorConfig,
+    PriorConfig,
+)
 from flexpose.errors import CheckpointError, ConfigError, SkeletonMismatchError
 from flexpose.evaluation.distributions import compare
 from flexpose.events import JobEvent, PhaseChanged
@@ -25,9 +29,8 @@ from flexpose.geometry import canvas_poses, normalised, unit_to_canvas
 from flexpose.jobs import CancelToken
 from flexpose.losses import discriminator_loss, generator_loss, pyramid_l2, r1_penalty
 from flexpose.models.generator import PoseOutput, styles
-from flexpose.models.keypoint_generator import KeypointGenerator
+from flexpose.models.keypoint_generator import KeypointGenerator, TaughtMapping
 from flexpose.models.prior import (
-    AnyGenerator,
     Prior,
     build_networks,
     drawing_style,
@@ -48,6 +51,9 @@ LICENCE = "as the source poses; weights trained on COCO-2017 annotations: CC BY 
 _EVALUATE, _PREVIEW, _INIT = 1 << 40, (1 << 40) + 1, (1 << 40) + 2  # random streams beside steps
 
 
+_POSE_LAYERS = 4  # up to 8x8: always of the latent that is drawn
+
+
 def run(config: PriorConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobEvent]:
     """Job ``train-prior``."""
     device = resolve_device(config.device)
@@ -56,6 +62,8 @@ def run(config: PriorConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobEv
     source = load_source(config.source)
     held_out = load_source(config.source, config.validation) if config.validation else source
     teacher = load_generator(config.teacher, device) if config.teacher else None
+    if teacher is not None:
+        config = with_teacher(config, teacher)
     task = PriorTask(config, source, held_out, device, teacher)
     schedule = Schedule(
         config.steps, config.preview_every, config.evaluate_every, config.checkpoint_every
@@ -83,7 +91,9 @@ class PriorTask:
         )
         self.generator, self.disc = generator.to(device), disc.to(device)
         if teacher is not None:
-            _learn_mapping(self.generator, teacher)
+            assert isinstance(self.generator.mapping, TaughtMapping)
+            assert isinstance(teacher.generator, KeypointGenerator)
+            self.generator.mapping.teacher.load_state_dict(teacher.generator.state_dict())
             if not teacher.skeleton.same_layout(source.skeleton):
                 raise SkeletonMismatchError(
                     f"The teacher makes poses of {teacher.skeleton.name}, the source has those of "
@@ -98,7 +108,8 @@ class PriorTask:
         self.beta = load_regressor(config.regressor, device)[0] if config.regressor else None
         # lazy R1 steps the optimiser as if it acted all the time (StyleGAN2, appendix B)
         lazy = config.r1_every / (config.r1_every + 1)
-        self.g_optimizer = torch.optim.Adam(self.generator.parameters(), config.lr, (0.0, 0.99))
+        trained = [p for p in self.generator.parameters() if p.requires_grad]
+        self.g_optimizer = torch.optim.Adam(trained, config.lr, (0.0, 0.99))
         self.d_optimizer = torch.optim.Adam(
             self.disc.parameters(), config.lr * lazy, (0.0, 0.99**lazy)
         )
@@ -118,16 +129,25 @@ class PriorTask:
         return losses
 
     def _teacher_step(self, random: torch.Generator) -> Mapping[str, Tensor]:
-        """Draw what the teacher's pose of the same latent looks like."""
+        """Draw what the teacher's pose of the same latent looks like.
+
+        Fine layers see the w of another latent half of the time: the pose must come from the
+        coarse ones, as it does in a StyleGAN trained with mixing, or tau would have nothing to
+        hold on to.
+        """
         assert self.teacher is not None
+        generator = self.generator
         z = self._latents(self.config.batch_size, random)
         with torch.no_grad():
             target = self.render(keypoints(self.teacher.generator, self.teacher, z))
-        w = self.generator.mapping(z)
-        self.generator.mapping.track(w)
-        drawn = self.generator.synthesize(self.generator.codes(w), random).images
-        if drawn is None:
-            raise ConfigError("A teacher is for image generators; this one makes keypoints.")
+        w = generator.mapping(z)
+        generator.mapping.track(w)
+        each = [w] * len(generator.layers)
+        if torch.rand((), generator=random).item() < self.config.mixing:
+            cut = int(torch.randint(_POSE_LAYERS, len(each), (), generator=random))
+            each[cut:] = [w.roll(1, dims=0)] * (len(each) - cut)
+        drawn = generator.synthesize(generator.codes(each), random).images
+        assert drawn is not None
         loss = pyramid_l2(drawn, target)
         _apply(self.g_optimizer, loss)
         return {"drawing": loss.detach()}
@@ -269,14 +289,21 @@ def _apply(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.step()
 
 
-def _learn_mapping(generator: AnyGenerator, teacher: Prior) -> None:
-    """Copy the teacher's mapping, so that latents mean the same from the start."""
-    its = teacher.generator
-    assert isinstance(its, KeypointGenerator | StyleGenerator)
-    try:
-        generator.mapping.load_state_dict(its.mapping.state_dict())
-    except RuntimeError as error:
+def with_teacher(config: PriorConfig, teacher: Prior) -> PriorConfig:
+    """The config whose image generator has the teacher inside.
+
+    Raises
+    ------
+    ConfigError : the generator makes keypoints itself, or the teacher draws images.
+    """
+    inside = PriorConfig.model_validate(dict(teacher.meta.config)).generator
+    if not isinstance(config.generator, ImageGeneratorConfig) or not isinstance(
+        inside, KeypointGeneratorConfig
+    ):
         raise ConfigError(
-            "The teacher's mapping network has other sizes than the generator's.",
-            "Give the generator the teacher's z_dim, w_dim and mapping_depth.",
-        ) from error
+            "A teacher is a keypoint prior for an image generator; one of the two is of another "
+            "kind.",
+            "Set generator.kind to image, or leave the teacher out.",
+        )
+    generator = config.generator.model_copy(update={"taught_by": inside})
+    return config.model_copy(update={"generator": generator})
