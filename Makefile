@@ -20,6 +20,7 @@ help:
 	@echo "make prior   train the shipped prior again; needs its source poses and hours"
 	@echo "make clean   remove .venv, demo/ and caches; runs/ stays"
 
+# Threads that spin while they wait made the demo 15 times slower on a machine with other work.
 demo: env
 	@$(BIN)/flexpose-train demo --out demo --overwrite
 

@@ -23,7 +23,7 @@ from flexpose.skeleton import Skeleton
 Array = NDArray[np.float32]
 
 FILL = 0.85
-"""Share of the canvas that the longer side of a pose's tight box takes (METHOD 8.3: .85)."""
+"""Share of the canvas that the longer side of a pose's tight box takes: leaves room for drawing."""
 
 
 def tight_boxes(keypoints: NDArray[np.floating]) -> Array:

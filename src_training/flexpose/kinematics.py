@@ -2,7 +2,7 @@
 
 Datasets differ in body proportions and in where a joint is marked; a ratio for each bone along
 the kinematic tree says just that, with a dozen numbers where tau has thousands. An addition of
-ours (METHOD 8.4), composed with the generator's output.
+ours, composed with the generator's output.
 """
 
 from __future__ import annotations

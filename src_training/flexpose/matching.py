@@ -1,4 +1,4 @@
-"""Which latent meets which target pose in Eq. 5 (METHOD 8.5)."""
+"""Which latent meets which target pose in Eq. 5."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Energy-weighted sampling: generated poses are kept in proportion to how the shots ask for them.
 
 Weights w over a pool x of generated poses minimise the energy distance of the weighted pool to
-the shots t plus ``entropy_weight`` * KL(w, uniform) (METHOD 8.4). At the minimum
+the shots t plus ``entropy_weight`` * KL(w, uniform). At the minimum
 
     w_i  ~  exp(-V(x_i) / entropy_weight),
     V(x) = 2 mean_m |x - t_m| - 2 sum_j w_j |x - x_j|,

@@ -96,6 +96,12 @@ class PriorConfig(JobConfig):
         description="Reads an image generator's poses when it is evaluated.",
     )
     teacher_steps: int = Field(0, ge=0, title="Steps with the teacher, before the GAN steps")
+    teacher_lr: float = Field(
+        0.01,
+        gt=0,
+        title="Learning rate with the teacher",
+        description="Regression bears a larger one than a GAN.",
+    )
     steps: int = Field(12_000, ge=1, title="Steps in all")
     batch_size: int = Field(128, ge=4, title="Batch")
     lr: float = Field(1e-3, gt=0, title="Learning rate", description="Adam, betas 0 and .99.")
@@ -138,8 +144,11 @@ class RegressorConfig(JobConfig):
     generator: str | None = Field(
         None,
         title="Image prior",
-        description="Half of each batch also shows its images of a teacher's poses, so that beta "
-        "learns to read imperfect drawings.",
+        description="With a teacher inside. Adds half a batch of its images, whose poses are "
+        "known, so that beta learns to read imperfect drawings.",
+    )
+    start: str | None = Field(
+        None, title="Start from", description="A trained regressor of the same sizes."
     )
     steps: int = Field(20_000, ge=1, title="Steps")
     batch_size: int = Field(64, ge=4, title="Batch")

@@ -197,7 +197,7 @@ def density_coverage(
 
 
 def spread_ratio(gen: Floats, real: Floats) -> float:
-    """Square root of tr cov(gen) / tr cov(real): 1 is ideal, below .5 a collapse (METHOD 8.5).
+    """Square root of tr cov(gen) / tr cov(real): 1 is ideal, below .5 a collapse.
 
     Raises
     ------

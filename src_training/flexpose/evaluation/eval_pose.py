@@ -21,7 +21,7 @@ def angle_triplets(skeleton: Skeleton) -> tuple[tuple[int, int, int], ...]:
     Every pair of edges that share a joint gives one triplet, ordered by b, unless it only joins
     left to right: left_shoulder-neck-right_shoulder is 180 degrees in every pose whose neck is
     the midpoint of the shoulders. body15 has 15; the poster that proposes EvalPose does not list
-    its own (METHOD 12.4).
+    its own.
     """
     neighbours: list[set[int]] = [set() for _ in skeleton.joints]
     for a, b in skeleton.edges:
@@ -88,7 +88,7 @@ def eval_pose(
     either pose lacks are left out of both. Plain degrees are all positive, so any two poses seem
     alike: 5,000 random pairs of COCO poses score .68 to 1, half of them above .93. ``centred``
     first subtracts from each vector its own mean, which makes it the correlation of the angles:
-    the same pairs score -.79 to .99, half of them above .39 (METHOD 12.4).
+    the same pairs score -.79 to .99, half of them above .39.
 
     Parameters
     ----------

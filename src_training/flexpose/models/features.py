@@ -40,7 +40,7 @@ class BackboneFeatures:
     Parameters
     ----------
     stages : the network cut at the layers to compare
-    min_side : smaller images are enlarged to it (METHOD 3.2 h: 64 -> 128)
+    min_side : smaller images are enlarged to it
     """
 
     def __init__(self, stages: torch.nn.ModuleList, min_side: int) -> None:
@@ -93,7 +93,7 @@ def feature_extractor(
 class NormalisedDistance:
     """Sum over feature maps of their mean squared difference, each relative to its running mean.
 
-    Without it the widest layer would outweigh all others (KeypointGAN's mu = .99, METHOD 5.3).
+    Without it the widest layer would outweigh all others (KeypointGAN's mu = .99).
     """
 
     def __init__(self) -> None:

@@ -40,7 +40,7 @@ class KeypointGenerator(nn.Module):
     Parameters
     ----------
     num_joints : J
-    z_dim, w_dim, width, depth, mapping_depth : METHOD 16's sizes are 32, 64, 128, 6, 4
+    z_dim, w_dim, width, depth, mapping_depth : sizes; the shipped prior is 192 wide
     """
 
     def __init__(
@@ -113,11 +113,14 @@ class TaughtMapping(nn.Module):
         self.fc = nn.ModuleList(EqualLinear(a, b) for a, b in itertools.pairwise(dims))
         self.register_buffer("w_mean", torch.zeros(w_dim))
 
+    def pose(self, z: Tensor) -> Tensor:
+        """The teacher's keypoints (n, J, 2) at latents z, unit space."""
+        keypoints = self.teacher.synthesize(self.teacher.codes(self.teacher.mapping(z))).keypoints
+        assert keypoints is not None
+        return keypoints
+
     def forward(self, z: Tensor) -> Tensor:
-        codes = self.teacher.codes(self.teacher.mapping(z))
-        pose = self.teacher.synthesize(codes).keypoints
-        assert pose is not None
-        w = pose.flatten(1)
+        w = self.pose(z).flatten(1)
         for layer in self.fc:
             w = leaky(layer(w))
         return w

@@ -11,7 +11,7 @@ class PoseRegressor(nn.Module):
     """Convolutional encoder with soft-argmax heads.
 
     Follows KeypointGAN's encoder (7x7, then strided stages to an eighth of the canvas, soft-argmax
-    of marginals; METHOD 5.1) with two changes of ours: the marginals come from one score map of a
+    of marginals; tomasjakab/keypointgan@541b769:models/networks.py) with two changes of ours: the marginals come from one score map of a
     quarter of the canvas, which reads positions more exactly, and a confidence from its peak.
 
     Parameters

@@ -2,7 +2,7 @@
 
 ``modulation="adain"`` is StyleGAN (Karras 2019), the paper's: a style holds a scale and a shift
 for each channel. ``modulation="demod"`` is StyleGAN2: a style scales a convolution's inputs.
-Layers count from 1, coarsest first, toRGB not counted (METHOD 4.1): 3 is the first 8x8 style
+Layers count from 1, coarsest first, toRGB not counted: 3 is the first 8x8 style
 under ``adain`` and the second 8x8 convolution under ``demod``.
 """
 
@@ -54,7 +54,7 @@ class AdaINLayer(nn.Module):
     """StyleGAN layer: convolve, noise, bias, leaky ReLU, then restyle the normalised features.
 
     NVlabs/stylegan@1e0d5c7:training/networks_stylegan.py (layer_epilogue); the affine's "+1" lives
-    in the bias of A here, so that tau sees it (METHOD 3.2 b).
+    in the bias of A here, so that tau sees it.
     """
 
     def __init__(self, in_ch: int, out_ch: int, resolution: int, first: bool, up: bool) -> None:

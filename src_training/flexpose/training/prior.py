@@ -124,6 +124,7 @@ class PriorTask:
         for group in self.g_optimizer.param_groups:
             # momentum speeds plain regression up; against a moving discriminator it oscillates
             group["betas"] = (0.9 if taught else 0.0, 0.99)
+            group["lr"] = self.config.teacher_lr if taught else self.config.lr
         losses = self._teacher_step(random) if taught else self._gan_step(step, random)
         self._average(step)
         return losses

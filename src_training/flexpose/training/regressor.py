@@ -2,7 +2,7 @@
 
 Target poses leave the source's support and generated images are imperfect, so training poses are
 the source's under strong affine, limb and joint changes, and their drawings are blurred, dimmed,
-erased and noisy (METHOD 6).
+erased and noisy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from flexpose.checkpoint import CheckpointMeta
+from flexpose.checkpoint import CheckpointMeta, load_checkpoint
 from flexpose.compute import generator_for, prepare, resolve_device
 from flexpose.configs.prior import RegressorConfig
 from flexpose.errors import CheckpointError, ConfigError
@@ -24,17 +24,18 @@ from flexpose.events import JobEvent, PhaseChanged
 from flexpose.geometry import unit_to_canvas
 from flexpose.jobs import CancelToken
 from flexpose.models.generator import styles
+from flexpose.models.keypoint_generator import TaughtMapping
 from flexpose.models.prior import (
-    Prior,
+    checkpoint_path,
     load_generator,
     load_weights,
     with_prefix,
 )
 from flexpose.models.regressor import PoseRegressor
+from flexpose.models.stylegan import StyleGenerator
 from flexpose.rendering.soft import Renderer
 from flexpose.rendering.style import DrawingStyle
 from flexpose.runs import RunDir
-from flexpose.sampling import keypoints
 from flexpose.training.data import SourcePoses, draw_batch, load_source
 from flexpose.training.loop import Preview, Schedule, run_task
 from flexpose.training.pictures import to_uint8
@@ -49,26 +50,8 @@ def run(config: RegressorConfig, run: RunDir, cancel: CancelToken) -> Iterator[J
     yield PhaseChanged("reading poses")
     source = load_source(config.source)
     held_out = load_source(config.source, config.validation) if config.validation else source
-    pair = None
-    if config.generator:
-        drawn = load_generator(config.generator, device)
-        teacher = drawn.meta.config.get("teacher")
-        if not teacher:
-            raise ConfigError(
-                f"The prior {config.generator} had no teacher, so the poses of its images are "
-                "not known.",
-                "Leave `generator` empty.",
-            )
-        style = DrawingStyle.for_size(config.size, config.channels)
-        if drawn.style != style or not drawn.skeleton.same_layout(source.skeleton):
-            raise ConfigError(
-                f"The prior {config.generator} draws {drawn.skeleton.name} as "
-                f"{drawn.style.to_dict()}, but the regressor is to read {source.skeleton.name} "
-                f"drawn as {style.to_dict()}.",
-                "Give both the same skeleton, size and channels.",
-            )
-        pair = (drawn, load_generator(teacher, device))
-    task = RegressorTask(config, source, held_out, device, pair)
+    drawer = taught_generator(config.generator, device) if config.generator else None
+    task = RegressorTask(config, source, held_out, device, drawer)
     schedule = Schedule(
         config.steps, config.preview_every, config.evaluate_every, config.checkpoint_every
     )
@@ -86,14 +69,17 @@ class RegressorTask:
         source: SourcePoses,
         held_out: SourcePoses,
         device: torch.device,
-        pair: tuple[Prior, Prior] | None = None,
+        drawer: StyleGenerator | None = None,
     ) -> None:
         self.config, self.source, self.held_out = config, source, held_out
-        self.device, self.pair = device, pair
+        self.device, self.drawer = device, drawer
         self.style = DrawingStyle.for_size(config.size, config.channels)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator_for(config.seed, _INIT).initial_seed())
             model = PoseRegressor(source.skeleton.num_joints, config.channels, config.width)
+        if config.start:
+            found = load_checkpoint(checkpoint_path(config.start), kind="regressor")
+            load_weights(model, found.tensors, "regressor.", found.path)
         self.model = model.to(device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), config.lr)
         # three line widths, since generated lines are never exactly as wide as drawn ones
@@ -116,7 +102,7 @@ class RegressorTask:
             group["lr"] = config.lr * max(0.01, (1 + math.cos(math.pi * step / config.steps)) / 2)
         random = generator_for(config.seed, step)
         poses, images = self._drawn(random)
-        if self.pair is not None:
+        if self.drawer is not None:
             more_poses, more_images = self._generated(random)
             poses = torch.cat([poses, more_poses])
             images = torch.cat([images, more_images])
@@ -141,14 +127,13 @@ class RegressorTask:
 
     @torch.no_grad()
     def _generated(self, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The teacher's poses, and an image prior's pictures of them."""
-        assert self.pair is not None
-        prior, teacher = self.pair
-        z = torch.randn(self.config.batch_size // 2, prior.generator.z_dim, generator=random)
+        """Pictures of an image prior, and the poses that they are meant to show."""
+        assert self.drawer is not None and isinstance(self.drawer.mapping, TaughtMapping)
+        z = torch.randn(self.config.batch_size // 2, self.drawer.z_dim, generator=random)
         z = z.to(self.device)
-        images = prior.generator.synthesize(styles(prior.generator, z), random).images
+        images = self.drawer.synthesize(styles(self.drawer, z), random).images
         assert images is not None
-        return keypoints(teacher.generator, teacher, z), images
+        return self.drawer.mapping.pose(z), images
 
     @torch.no_grad()
     def evaluate(self) -> Mapping[str, float]:
@@ -187,6 +172,24 @@ class RegressorTask:
             config=self.config.model_dump(mode="json"),
             licence="as the source poses; weights trained on COCO-2017 annotations: CC BY 4.0",
         )
+
+
+def taught_generator(name: str, device: torch.device) -> StyleGenerator:
+    """An image generator whose poses are known, because a keypoint generator is inside.
+
+    Raises
+    ------
+    ConfigError : the prior is of another kind.
+    """
+    generator = load_generator(name, device).generator
+    if not isinstance(generator, StyleGenerator) or not isinstance(
+        generator.mapping, TaughtMapping
+    ):
+        raise ConfigError(
+            f"The prior {name} had no teacher, so the poses of its images are not known.",
+            "Leave `generator` empty.",
+        )
+    return generator
 
 
 def distorted(poses: Tensor, random: torch.Generator) -> Tensor:
