@@ -33,16 +33,7 @@ class Target:
 
     def shots(self, count: int, seed: int) -> PoseSet:
         """``count`` shots, spread over as many clips as there are."""
-        random = np.random.default_rng([seed, count])
-        groups = np.array(self.train.groups)
-        names = random.permutation(np.unique(groups))
-        rows: list[int] = []
-        while len(rows) < count:
-            for name in names:
-                free = np.setdiff1d(np.flatnonzero(groups == name), rows)
-                if len(free) and len(rows) < count:
-                    rows.append(int(random.choice(free)))
-        return self.train[np.array(rows)]
+        return self.train[self.train.spread_rows(count, np.random.default_rng([seed, count]))]
 
 
 def _split(name: str, poses: PoseSet) -> Target:

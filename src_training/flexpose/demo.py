@@ -109,14 +109,9 @@ def _split(poses: PoseSet, shots: int, seed: int) -> tuple[NDArray[np.intp], NDA
     assert poses.groups is not None
     groups = np.array(poses.groups)
     labelled = np.array([name for name in dict.fromkeys(poses.groups) if name.endswith("_0")])
-    random = np.random.default_rng([seed, 3])
-    rows: list[int] = []
-    while len(rows) < shots:
-        for name in random.permutation(labelled):
-            free = np.setdiff1d(np.flatnonzero(groups == name), rows)
-            if len(free) and len(rows) < shots:
-                rows.append(int(random.choice(free)))
-    return np.sort(rows), np.flatnonzero(~np.isin(groups, labelled))
+    first = np.flatnonzero(np.isin(groups, labelled))
+    rows = poses[first].spread_rows(shots, np.random.default_rng([seed, 3]))
+    return first[rows], np.flatnonzero(~np.isin(groups, labelled))
 
 
 def _contact_sheet(frames: MannequinSample, rows: NDArray[np.intp], path: Path) -> None:

@@ -127,6 +127,20 @@ class PoseSet:
         """Bool (N,): which poses have a position for every joint."""
         return np.asarray(self.labelled.all(axis=1))
 
+    def spread_rows(self, count: int, random: np.random.Generator) -> NDArray[np.intp]:
+        """Rows of ``count`` different poses (all, if there are fewer), evenly over the groups.
+
+        Without groups every pose is a group of its own. Rows come in ascending order.
+        """
+        groups = np.array(self.groups if self.groups is not None else range(len(self)))
+        queues = [random.permutation(np.flatnonzero(groups == g)) for g in np.unique(groups)]
+        turns = [
+            (turn, place, row)
+            for place, queue in zip(random.permutation(len(queues)).tolist(), queues, strict=True)
+            for turn, row in enumerate(queue.tolist())
+        ]
+        return np.sort(np.array([row for _, _, row in sorted(turns)[:count]], dtype=np.intp))
+
     def with_note(self, note: str) -> PoseSet:
         """The same poses with one more line of provenance."""
         return replace(self, source=(*self.source, note))

@@ -19,6 +19,7 @@ from flexpose.skeleton import load_skeleton, skeleton_names
 
 if TYPE_CHECKING:
     from flexpose.io.coco_check import Finding
+    from flexpose.poseset import PoseSet
 
 _SHOWN = 5  # findings of one code in the text
 
@@ -70,6 +71,13 @@ class ConvertConfig(ConfigBase):
     skeleton: str | None = Field(
         None, title="Skeleton", description="Map the joints to this skeleton (name or YAML file)."
     )
+    group: str | None = Field(
+        None, title="Group", description="Only clips, actions or subjects whose name contains this."
+    )
+    take: int | None = Field(
+        None, ge=1, title="Take", description="So many complete poses, spread over the groups."
+    )
+    seed: int = Field(0, ge=0, title="Seed", description="Of the poses taken.")
     replace: bool = Field(False, title="Replace", description="Write over an output that exists.")
 
 
@@ -84,10 +92,33 @@ def convert(config: ConvertConfig) -> ToolResult:
     poses = read_poses(config.source, config.source_format, image_root=config.images)
     if config.skeleton is not None:
         poses = map_poses(poses, load_skeleton(config.skeleton))
+    poses = _subset(poses, config)
     write_poses(poses, config.target, config.target_format)
     text = f"{config.target}: {len(poses)} poses of {poses.skeleton.name}"
     data = {"path": str(config.target), "poses": len(poses), "skeleton": poses.skeleton.name}
     return ToolResult(text, data)
+
+
+def _subset(poses: PoseSet, config: ConvertConfig) -> PoseSet:
+    """The poses of the wanted groups, and of those as many as are wanted."""
+    import numpy as np
+
+    from flexpose.errors import ConfigError
+
+    if config.group is not None:
+        groups = poses.groups or ()
+        keep = np.array([config.group in name for name in groups], dtype=bool)
+        if not keep.any():
+            known = ", ".join(sorted(set(groups))[:_SHOWN]) or "none"
+            raise ConfigError(
+                f"{config.source}: no group's name contains {config.group!r}.",
+                f"Its groups: {known}.",
+            )
+        poses = poses[keep]
+    if config.take is not None:
+        poses = poses[poses.complete]
+        poses = poses[poses.spread_rows(config.take, np.random.default_rng(config.seed))]
+    return poses
 
 
 class ValidateConfig(ConfigBase):

@@ -10,9 +10,10 @@ from torch.nn import functional as F
 class PoseRegressor(nn.Module):
     """Convolutional encoder with soft-argmax heads.
 
-    Follows KeypointGAN's encoder (7x7, then strided stages to an eighth of the canvas, soft-argmax
-    of marginals; tomasjakab/keypointgan@541b769:models/networks.py) with two changes of ours: the marginals come from one score map of a
-    quarter of the canvas, which reads positions more exactly, and a confidence from its peak.
+    Follows KeypointGAN's encoder: 7x7, then strided stages to an eighth of the canvas, soft-argmax
+    of marginals (tomasjakab/keypointgan@541b769:models/networks.py). Two changes are ours: the
+    positions come from one score map of a quarter of the canvas, which reads them more exactly,
+    and a confidence from its peak.
 
     Parameters
     ----------

@@ -56,7 +56,12 @@ def test_each_layer_can_have_a_w_of_its_own():
     generator = tiny()
     w, other = generator.mapping(latents()), generator.mapping(latents(seed=1))
     plain, mixed = generator.codes(w), generator.codes([w, w, other, other])
-    assert [torch.equal(a, b) for a, b in zip(plain, mixed, strict=True)] == [True, True, False, False]
+    assert [torch.equal(a, b) for a, b in zip(plain, mixed, strict=True)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_noise_sources_and_batches_make_no_difference():

@@ -170,7 +170,9 @@ def test_incomplete_shots_are_left_out_aloud(workshop, puppet_poses, play, tmp_p
 
 def test_shots_of_another_skeleton_are_refused(workshop, play, tmp_path):
     other = Skeleton(name="other", joints=("hip", "head", "fin"), edges=((0, 1),))
-    shots = written(PoseSet.create(other, np.eye(3)[None, :, :2].repeat(3, 0), (9, 9)), tmp_path / "o.npz")
+    shots = written(
+        PoseSet.create(other, np.eye(3)[None, :, :2].repeat(3, 0), (9, 9)), tmp_path / "o.npz"
+    )
     events = play("adapt", workshop.adapt(shots=shots), tmp_path / "run")
     failed(events, SkeletonMismatchError, "lack the joints left_hand, right_hand, tail of puppet")
     assert "o.npz" in str(events[-1].error)

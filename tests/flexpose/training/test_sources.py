@@ -136,7 +136,9 @@ def test_an_image_prior_is_evaluated_through_beta_only(workshop, play, tmp_path)
     plain = play("train-prior", workshop.draws(steps=1), tmp_path / "a")
     (metrics,) = [e for e in plain if isinstance(e, MetricsReady)]
     assert metrics.metrics == {}
-    read = play("train-prior", workshop.draws(steps=1, regressor=str(workshop.beta)), tmp_path / "b")
+    read = play(
+        "train-prior", workshop.draws(steps=1, regressor=str(workshop.beta)), tmp_path / "b"
+    )
     assert isinstance(read[-1], JobFinished)
     (metrics,) = [e for e in read if isinstance(e, MetricsReady)]
     assert "energy_distance" in metrics.metrics
