@@ -40,6 +40,7 @@ class Prior:
     meta : the checkpoint's description
     path : the checkpoint folder
     regressor : beta, None for keypoint generators
+    source_sample : float32 (n, J, 2), unit space: some of the poses the prior learned
     """
 
     generator: PoseGenerator
@@ -48,6 +49,7 @@ class Prior:
     meta: CheckpointMeta
     path: Path
     regressor: PoseRegressor | None
+    source_sample: Tensor
 
     def read(self, output: PoseOutput) -> Tensor:
         """Keypoints (n, J, 2) that beta reads from generated images, box-normalised."""
@@ -141,7 +143,8 @@ def load_generator(name: str | Path, device: torch.device | str = "cpu") -> Prio
     load_weights(generator, found.tensors, "generator_ema.", found.path)
     frozen(generator, device)
     style = DrawingStyle.from_dict(found.meta.style)
-    return Prior(generator, skeleton, style, found.meta, found.path, None)
+    sample = found.tensors.get("source_sample", torch.empty(0, skeleton.num_joints, 2))
+    return Prior(generator, skeleton, style, found.meta, found.path, None, sample)
 
 
 def load_prior(

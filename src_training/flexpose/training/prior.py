@@ -48,7 +48,9 @@ from flexpose.training.loop import Preview, Schedule, run_task
 from flexpose.training.pictures import to_uint8
 
 LICENCE = "as the source poses; weights trained on COCO-2017 annotations: CC BY 4.0"
-_EVALUATE, _PREVIEW, _INIT = 1 << 40, (1 << 40) + 1, (1 << 40) + 2  # random streams beside steps
+_EVALUATE, _PREVIEW, _INIT, _SAMPLE = ((1 << 40) + i for i in range(4))  # streams beside steps
+SOURCE_SAMPLE = 1000
+"""Source poses that travel with a prior; as many as a t-SNE map holds."""
 
 
 _POSE_LAYERS = 4  # up to 8x8: always of the latent that is drawn
@@ -254,9 +256,16 @@ class PriorTask:
             **with_prefix("generator.", self.generator),
             **with_prefix("generator_ema.", self.generator_ema),
             **with_prefix("discriminator.", self.disc),
+            "source_sample": self._source_sample(),
         }
         optimizers = {"g": self.g_optimizer.state_dict(), "d": self.d_optimizer.state_dict()}
         return tensors, optimizers
+
+    def _source_sample(self) -> Tensor:
+        """Some source poses, for maps of the prior's distribution."""
+        random = generator_for(self.config.seed, _SAMPLE)
+        rows = torch.randperm(len(self.source.keypoints), generator=random)[:SOURCE_SAMPLE]
+        return self.source.keypoints[rows]
 
     def load_state(self, tensors: Mapping[str, Tensor], train_state: Mapping[str, Any]) -> None:
         load_weights(self.generator, tensors, "generator.", "checkpoint")
