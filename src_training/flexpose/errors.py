@@ -39,6 +39,7 @@ class UnknownNameError(FlexPoseError):
         near = difflib.get_close_matches(name, names, n=1)
         guess = f" Did you mean {near[0]!r}?" if near else ""
         super().__init__(f"Unknown {kind} {name!r}.{guess}", f"Known: {', '.join(names)}.")
+        self.name = name
 
 
 class DataFormatError(FlexPoseError):

@@ -84,9 +84,10 @@ def load_model(
     try:
         prior = load_prior(config.prior, device, regressor or config.regressor)
     except UnknownNameError as error:
+        lost = "prior" if error.name == config.prior else "regressor"
         raise CheckpointError(
-            f"{path} was adapted from the prior {config.prior}, which is not there any more.",
-            "Put the prior back to where it was.",
+            f"{path} was adapted with the {lost} {error.name}, which is not there any more.",
+            "Put it back to where it was.",
         ) from error
     have = sha256_of(prior.path)
     if parent.get("sha256") != have:

@@ -125,7 +125,7 @@ def test_filtered_images_are_those_that_differ_most_from_their_redrawing(image_p
 
 
 def test_truncation_lessens_variety(prior):
-    for seed in range(20):
+    for _ in range(20):
         prior.generator.mapping.track(prior.generator.mapping(torch.randn(64, 6)), beta=0.5)
     spread = [
         PoseSampler(PoseModel(prior), truncation=psi).draw(200, seeded()).var(dim=0).sum()

@@ -40,7 +40,7 @@ class Prior:
     meta : the checkpoint's description
     path : the checkpoint folder
     regressor : beta, None for keypoint generators
-    source_sample : float32 (n, J, 2), unit space: some of the poses the prior learned
+    source_sample : float32 (n, J, 2), unit space: some of the poses it learned, or None
     """
 
     generator: PoseGenerator
@@ -49,7 +49,7 @@ class Prior:
     meta: CheckpointMeta
     path: Path
     regressor: PoseRegressor | None
-    source_sample: Tensor
+    source_sample: Tensor | None = None
 
     def read(self, output: PoseOutput) -> Tensor:
         """Keypoints (n, J, 2) that beta reads from generated images, box-normalised."""
@@ -143,7 +143,7 @@ def load_generator(name: str | Path, device: torch.device | str = "cpu") -> Prio
     load_weights(generator, found.tensors, "generator_ema.", found.path)
     frozen(generator, device)
     style = DrawingStyle.from_dict(found.meta.style)
-    sample = found.tensors.get("source_sample", torch.empty(0, skeleton.num_joints, 2))
+    sample = found.tensors.get("source_sample")
     return Prior(generator, skeleton, style, found.meta, found.path, None, sample)
 
 
@@ -163,15 +163,28 @@ def load_prior(
     prior = load_generator(name, device)
     if not isinstance(prior.generator, StyleGenerator):
         return prior
-    beta_name = regressor or f"{prior.skeleton.name}-regressor"
-    beta, skeleton, style = load_regressor(beta_name, device)
-    if not skeleton.same_layout(prior.skeleton) or style != prior.style:
+    beta = load_fitting_regressor(regressor, prior.skeleton, prior.style, device)
+    return replace(prior, regressor=beta)
+
+
+def load_fitting_regressor(
+    name: str | Path | None, skeleton: Skeleton, style: DrawingStyle, device: torch.device | str
+) -> PoseRegressor:
+    """Load beta for drawings of a skeleton in a style; the shipped one when it has no name.
+
+    Raises
+    ------
+    UnknownNameError, CheckpointError : it is not there, not usable, or reads other drawings.
+    """
+    name = name or f"{skeleton.name}-regressor"
+    beta, reads, drawn = load_regressor(name, device)
+    if not reads.same_layout(skeleton) or drawn != style:
         raise CheckpointError(
-            f"The regressor {beta_name} reads {skeleton.name} drawn as {style.to_dict()}, but the "
-            f"prior {name} draws {prior.skeleton.name} as {prior.style.to_dict()}.",
+            f"The regressor {name} reads {reads.name} drawn as {drawn.to_dict()}, but the prior "
+            f"draws {skeleton.name} as {style.to_dict()}.",
             "Train one for this prior with train-regressor.",
         )
-    return replace(prior, regressor=beta)
+    return beta
 
 
 def load_regressor(

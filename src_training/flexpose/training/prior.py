@@ -34,8 +34,8 @@ from flexpose.models.prior import (
     Prior,
     build_networks,
     drawing_style,
+    load_fitting_regressor,
     load_generator,
-    load_regressor,
     load_weights,
     with_prefix,
 )
@@ -107,7 +107,11 @@ class PriorTask:
         self.style = drawing_style(config.generator)
         self.render = Renderer(source.skeleton, self.style, device)
         self.draws = isinstance(self.generator, StyleGenerator)
-        self.beta = load_regressor(config.regressor, device)[0] if config.regressor else None
+        self.beta = None
+        if config.regressor:
+            self.beta = load_fitting_regressor(
+                config.regressor, source.skeleton, self.style, device
+            )
         # lazy R1 steps the optimiser as if it acted all the time (StyleGAN2, appendix B)
         lazy = config.r1_every / (config.r1_every + 1)
         trained = [p for p in self.generator.parameters() if p.requires_grad]

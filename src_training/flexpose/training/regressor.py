@@ -36,6 +36,7 @@ from flexpose.models.stylegan import StyleGenerator
 from flexpose.rendering.soft import Renderer
 from flexpose.rendering.style import DrawingStyle
 from flexpose.runs import RunDir
+from flexpose.skeleton import Skeleton
 from flexpose.training.data import SourcePoses, draw_batch, load_source
 from flexpose.training.loop import Preview, Schedule, run_task
 from flexpose.training.pictures import to_uint8
@@ -50,7 +51,10 @@ def run(config: RegressorConfig, run: RunDir, cancel: CancelToken) -> Iterator[J
     yield PhaseChanged("reading poses")
     source = load_source(config.source)
     held_out = load_source(config.source, config.validation) if config.validation else source
-    drawer = taught_generator(config.generator, device) if config.generator else None
+    drawer = None
+    if config.generator:
+        style = DrawingStyle.for_size(config.size, config.channels)
+        drawer = taught_generator(config.generator, source.skeleton, style, device)
     task = RegressorTask(config, source, held_out, device, drawer)
     schedule = Schedule(
         config.steps, config.preview_every, config.evaluate_every, config.checkpoint_every
@@ -174,20 +178,29 @@ class RegressorTask:
         )
 
 
-def taught_generator(name: str, device: torch.device) -> StyleGenerator:
+def taught_generator(
+    name: str, skeleton: Skeleton, style: DrawingStyle, device: torch.device
+) -> StyleGenerator:
     """An image generator whose poses are known, because a keypoint generator is inside.
 
     Raises
     ------
-    ConfigError : the prior is of another kind.
+    ConfigError : the prior is of another kind, or draws otherwise than beta is to read.
     """
-    generator = load_generator(name, device).generator
+    prior = load_generator(name, device)
+    generator = prior.generator
     if not isinstance(generator, StyleGenerator) or not isinstance(
         generator.mapping, TaughtMapping
     ):
         raise ConfigError(
             f"The prior {name} had no teacher, so the poses of its images are not known.",
             "Leave `generator` empty.",
+        )
+    if not prior.skeleton.same_layout(skeleton) or prior.style != style:
+        raise ConfigError(
+            f"The prior {name} draws {prior.skeleton.name} as {prior.style.to_dict()}, the "
+            f"regressor is to read {skeleton.name} as {style.to_dict()}.",
+            "Give both the same skeleton, size and channels.",
         )
     return generator
 

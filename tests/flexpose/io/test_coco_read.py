@@ -216,7 +216,7 @@ REFUSALS: list[tuple[Edit, str]] = [
     (lambda d: d["categories"][0].update(keypoints=[1, 2, 3]), "joint names"),
     (lambda d: d["categories"][0].update(skeleton=[[1, 9]]), "edge"),
     (lambda d: d["categories"][0].update(skeleton=[[0, 3]]), "joints 0 and 3"),
-    (lambda d: d["categories"][0]["flexpose"].update(symmetric_pairs=5), "no skeleton"),
+    (lambda d: d["categories"][0]["flexpose"].update(symmetric_pairs=5), "expected a list"),
     (lambda d: d["annotations"][0].update(score="high"), "score"),
 ]
 

@@ -24,7 +24,13 @@ few = settings(deadline=None, max_examples=40, suppress_health_check=[HealthChec
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
 parts = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=6)
 file_names = st.lists(parts, min_size=1, max_size=3).map(lambda names: "/".join(names) + ".png")
-plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts
+plain = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts
+)
 extra_fields = st.dictionaries(texts.map(lambda key: f"x_{key}"), plain, max_size=2)
 
 

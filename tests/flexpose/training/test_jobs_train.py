@@ -17,9 +17,9 @@ from flexpose.events import (
     StepCompleted,
 )
 from flexpose.jobs import CancelToken, guarded
+from flexpose.models.prior import load_regressor
 from flexpose.runs import RunDir
 from flexpose.sampling import PoseSampler, load_model
-from flexpose.models.prior import load_regressor
 
 PAIRS = {"steps": 3, "batch_size": 4, "num_mixups": 16, "pool_size": 20, "rematch_every": 2}
 NO_PARTS = {"kinematics": {"enabled": False}, "weighting": {"enabled": False}}
@@ -147,8 +147,15 @@ def test_cancelling_at_once_leaves_a_model_that_can_be_used(name, workshop, play
 
 @pytest.mark.parametrize(
     ("name", "at"),
-    [("adapt energy", 1), ("adapt energy", 3), ("adapt ot", 2), ("adapt ot", 5)]
-    + [("adapt image, energy", 2), ("keypoint prior", 3), ("image prior, demod", 1)],
+    [
+        ("adapt energy", 1),
+        ("adapt energy", 3),
+        ("adapt ot", 2),
+        ("adapt ot", 5),
+        ("adapt image, energy", 2),
+        ("keypoint prior", 3),
+        ("image prior, demod", 1),
+    ],
 )
 def test_a_cancelled_run_leaves_a_model_that_can_be_used(name, at, workshop, play, tmp_path):
     command, config = rows(workshop)[name]

@@ -261,5 +261,5 @@ def test_a_model_of_a_lost_regressor_says_which_is_lost(workshop, play, tmp_path
     shutil.copytree(workshop.beta, tmp_path / "beta")
     play("adapt", workshop.adapt_image(steps=1, regressor=str(tmp_path / "beta")), tmp_path / "m")
     shutil.rmtree(tmp_path / "beta")
-    with pytest.raises(CheckpointError, match="regressor .*beta, which is not there any more"):
+    with pytest.raises(CheckpointError, match=r"regressor .*beta, which is not there any more"):
         load_model(tmp_path / "m")
