@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -66,6 +66,17 @@ class Skeleton:
         for left, right in self.symmetric_pairs:
             order[left], order[right] = right, left
         return tuple(order)
+
+    @cached_property
+    def edge_sides(self) -> tuple[Literal["left", "right", "middle"], ...]:
+        """The side of each edge; one between the sides, or on neither, is in the middle."""
+        lefts = {left for left, _ in self.symmetric_pairs}
+        rights = {right for _, right in self.symmetric_pairs}
+        sides: list[Literal["left", "right", "middle"]] = []
+        for edge in self.edges:
+            left, right = bool(lefts & set(edge)), bool(rights & set(edge))
+            sides.append("middle" if left == right else "left" if left else "right")
+        return tuple(sides)
 
     def index(self, joint: str) -> int:
         """Array index of a joint, by name."""

@@ -31,17 +31,6 @@ SERIES = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#00
 """Colours of series, Okabe & Ito's without black."""
 
 
-def side_colors(skeleton: Skeleton) -> list[str]:
-    """Colour of each edge by side; an edge between the sides or on neither is midline."""
-    lefts = {left for left, _ in skeleton.symmetric_pairs}
-    rights = {right for _, right in skeleton.symmetric_pairs}
-    colors = []
-    for edge in skeleton.edges:
-        left, right = bool(lefts & set(edge)), bool(rights & set(edge))
-        colors.append(MIDLINE if left == right else LEFT if left else RIGHT)
-    return colors
-
-
 def pose_sheet(
     poses: NDArray[np.floating],
     skeleton: Skeleton,
@@ -90,7 +79,8 @@ def _draw_limbs(axes: Axes, points: NDArray[np.float64], skeleton: Skeleton) -> 
     from matplotlib.collections import LineCollection
 
     edges = np.array(skeleton.edges, dtype=np.intp).reshape(-1, 2)
-    colors = np.array(side_colors(skeleton))
+    by_side = {"left": LEFT, "right": RIGHT, "middle": MIDLINE}
+    colors = np.array([by_side[side] for side in skeleton.edge_sides])
     width = 3.4 if skeleton.num_joints <= 32 else 1.4
     # trunk first, then side by side; outlines in the ground's colour keep crossing limbs apart
     for color in (MIDLINE, RIGHT, LEFT):

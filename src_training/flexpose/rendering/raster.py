@@ -13,8 +13,8 @@ from flexpose.skeleton import Skeleton
 
 Image = NDArray[np.uint8]
 
-LEFT, RIGHT, MIDDLE = (86, 180, 233), (230, 159, 0), (255, 255, 255)
-"""RGB of the person's left, right and midline: Okabe-Ito, told apart by colour-blind eyes."""
+SIDE_COLORS = {"left": (86, 180, 233), "right": (230, 159, 0), "middle": (255, 255, 255)}
+"""RGB by the person's side: Okabe-Ito, told apart by colour-blind eyes."""
 
 _SUB = 4  # OpenCV's fractional bits of drawing coordinates
 
@@ -68,18 +68,6 @@ def _add_limb(
     np.maximum(window, glow[..., None] * color, out=window)
 
 
-def side_colors(skeleton: Skeleton) -> list[tuple[int, int, int]]:
-    """One RGB colour an edge for human eyes: the person's left, right, or midline."""
-    side = dict.fromkeys(range(skeleton.num_joints), MIDDLE)
-    for left, right in skeleton.symmetric_pairs:
-        side[left], side[right] = LEFT, RIGHT
-    # an edge takes the side of its outer joint: neck-left_shoulder is left
-    return [
-        side[b] if side[b] != MIDDLE else (side[a] if side[a] != MIDDLE else MIDDLE)
-        for a, b in skeleton.edges
-    ]
-
-
 def draw_overlay(
     image: Image,
     keypoints: NDArray[np.floating],
@@ -100,7 +88,7 @@ def draw_overlay(
     scale = 1 << _SUB
     known = np.isfinite(keypoints).all(axis=1)
     fixed = np.where(known[:, None], np.rint(np.nan_to_num(keypoints) * scale), 0).astype(int)
-    colors = side_colors(skeleton)
+    colors = [SIDE_COLORS[side] for side in skeleton.edge_sides]
     for width, outline in ((thickness + 2, True), (thickness, False)):
         for (a, b), color in zip(skeleton.edges, colors, strict=True):
             if known[a] and known[b]:

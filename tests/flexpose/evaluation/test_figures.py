@@ -27,15 +27,15 @@ def has(image, color):
     return bool((image == wanted).all(axis=-1).any())
 
 
-def test_edges_take_the_colour_of_their_side():
-    colors = dict(zip(BODY.edges, figures.side_colors(BODY), strict=True))
+def test_edges_know_their_side():
+    sides = dict(zip(BODY.edges, BODY.edge_sides, strict=True))
     at = BODY.index
-    assert colors[at("pelvis"), at("neck")] == figures.MIDLINE
-    assert colors[at("neck"), at("left_shoulder")] == figures.LEFT
-    assert colors[at("right_knee"), at("right_ankle")] == figures.RIGHT
+    assert sides[at("pelvis"), at("neck")] == "middle"
+    assert sides[at("neck"), at("left_shoulder")] == "left"
+    assert sides[at("right_knee"), at("right_ankle")] == "right"
     coco = load_skeleton("coco17")
     across = coco.edges.index((coco.index("left_shoulder"), coco.index("right_shoulder")))
-    assert figures.side_colors(coco)[across] == figures.MIDLINE
+    assert coco.edge_sides[across] == "middle"
 
 
 def test_pose_sheet_shows_both_sides_and_the_midline_on_a_dark_ground(tmp_path, poses):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from flexpose.rendering.raster import LEFT, MIDDLE, RIGHT, draw_overlay, side_colors
+from flexpose.rendering.raster import SIDE_COLORS, draw_overlay
 from flexpose.skeleton import load_skeleton
 
+LEFT, RIGHT, MIDDLE = SIDE_COLORS["left"], SIDE_COLORS["right"], SIDE_COLORS["middle"]
 
-def test_sides_have_their_colours(puppet):
-    assert side_colors(puppet) == [MIDDLE, LEFT, RIGHT, MIDDLE]
+
+def test_edges_know_their_side(puppet):
+    assert puppet.edge_sides == ("middle", "left", "right", "middle")
     body = load_skeleton("body15")
-    for (a, b), color in zip(body.edges, side_colors(body), strict=True):
+    for (a, b), side in zip(body.edges, body.edge_sides, strict=True):
         names = body.joints[a] + body.joints[b]
-        assert color == (LEFT if "left" in names else RIGHT if "right" in names else MIDDLE)
+        assert side == ("left" if "left" in names else "right" if "right" in names else "middle")
 
 
 def test_the_image_itself_is_left_alone(puppet):
