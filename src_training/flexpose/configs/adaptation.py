@@ -63,7 +63,7 @@ class TransferConfig(ConfigBase):
     bias: bool = Field(False, title="Also learn a shift")
     lr: float = Field(2e-3, gt=0, title="Learning rate", description="Adam.")
     identity_weight: float = Field(
-        0.1,
+        0.3,
         ge=0,
         title="Pull towards the identity",
         description="Weight of the squared entries of U - I. Keeps what the prior knows where a "
