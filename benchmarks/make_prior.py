@@ -34,7 +34,7 @@ def export(run: Path, name: str) -> Path:
     found = load_checkpoint(run)
     tensors = {k: v for k, v in found.tensors.items() if not k.startswith("generator.")}
     config = dict(found.meta.config)
-    for key in ("validation", "teacher", "regressor", "generator"):
+    for key in ("validation", "teacher", "regressor", "generator", "start"):
         config[key] = bare(config.get(key))
     config["source"] = {**config["source"], "poses": bare(config["source"]["poses"])}
     folder = PRIORS / name

@@ -29,15 +29,14 @@ from flexpose.models.prior import load_prior, shipped_priors
 from flexpose.sampling import PoseModel, PoseSampler
 from flexpose.training.adaptation import AdaptationTask
 
-RUNS = 3
-COUNTS = {"body15": 20_000, "body15-image": 600}
+COUNTS = {"body15": 20_000, "body15-image": 600}  # samples of one run
+RUNS = {"body15": 5, "body15-image": 2}
 
 
-def timed(job: Callable[[], object]) -> list[float]:
-    """Seconds of each of ``RUNS`` runs, after one that is not counted."""
-    job()
+def timed(job: Callable[[], object], runs: int) -> list[float]:
+    """Seconds of each run."""
     seconds = []
-    for _ in range(RUNS):
+    for _ in range(runs):
         began = time.perf_counter()
         job()
         seconds.append(time.perf_counter() - began)
@@ -73,18 +72,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--priors", nargs="+", choices=COUNTS, default=list(COUNTS))
     args = parser.parse_args()
     prepare(torch.device("cpu"), args.threads)
     poses = mannequin_frames().poses
     shots = torch.from_numpy(normalised(poses.keypoints[:: len(poses) // 12][:12]))
     rows, profiles = [], []
-    for name, count in COUNTS.items():
+    for name in args.priors:
         if name not in shipped_priors():
             continue
-        fit = timed(lambda n=name: adapt(n, shots))
+        count = COUNTS[name]
         task = adapt(name, shots)
-        plain = timed(lambda n=name, c=count: draw(PoseModel(load_prior(n)), c))
-        adapted = timed(lambda t=task, c=count: draw(t.model(), c))
+        fit = timed(lambda n=name: adapt(n, shots), RUNS[name])
+        plain = timed(lambda n=name, c=count: draw(PoseModel(load_prior(n)), c), RUNS[name])
+        adapted = timed(lambda t=task, c=count: draw(t.model(), c), RUNS[name])
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         rows.append(
             [
@@ -103,7 +104,7 @@ def main() -> None:
     head = ["prior", "adapt, 12 shots", "samples/s, prior", "samples/s, adapted", "peak memory"]
     text = (
         f"Written by `benchmarks/speed.py`: {platform.machine()}, {args.threads} threads, torch "
-        f"{torch.__version__}; median of {RUNS} runs (least and most). Peak memory is that of the "
+        f"{torch.__version__}; median of some runs after one that does not count (least and most). Peak memory is that of the "
         f"process until then.\n\n{markdown_table(head, rows)}{''.join(profiles)}"
     )
     atomic_write_text(args.out.with_suffix(".md"), text)
