@@ -104,8 +104,8 @@ def main() -> None:
     head = ["prior", "adapt, 12 shots", "samples/s, prior", "samples/s, adapted", "peak memory"]
     text = (
         f"Written by `benchmarks/speed.py`: {platform.machine()}, {args.threads} threads, torch "
-        f"{torch.__version__}; median of some runs after one that does not count (least and most). Peak memory is that of the "
-        f"process until then.\n\n{markdown_table(head, rows)}{''.join(profiles)}"
+        f"{torch.__version__}; median of some runs after one that does not count (least and "
+        f"most). Peak memory is that of the process until then.\n\n{markdown_table(head, rows)}{''.join(profiles)}"
     )
     atomic_write_text(args.out.with_suffix(".md"), text)
     print(text)
