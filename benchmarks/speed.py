@@ -105,7 +105,8 @@ def main() -> None:
     text = (
         f"Written by `benchmarks/speed.py`: {platform.machine()}, {args.threads} threads, torch "
         f"{torch.__version__}; median of some runs after one that does not count (least and "
-        f"most). Peak memory is that of the process until then.\n\n{markdown_table(head, rows)}{''.join(profiles)}"
+        f"most). Peak memory is that of the process until then.\n\n"
+        f"{markdown_table(head, rows)}{''.join(profiles)}"
     )
     atomic_write_text(args.out.with_suffix(".md"), text)
     print(text)
