@@ -6,7 +6,8 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tiny tensors, equal sums everywhere
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,14 @@ def puppet_keypoints(count: int, seed: int = 0, reach: float = 1.0) -> np.ndarra
     x, y = rest[:, 0], rest[:, 1]
     moved = np.stack([cos * x - sin * y, sin * x + cos * y], axis=2)
     return (moved + 100 + random.normal(0, 3, (count, 5, 2))).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def plain_arithmetic() -> Iterator[None]:
+    """Undo what a job sets for the whole process: hypothesis refuses to work without denormals."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

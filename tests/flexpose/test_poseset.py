@@ -143,3 +143,17 @@ def test_an_empty_set_is_a_set(puppet):
     assert len(poses) == 0
     assert len(PoseSet.concat([poses, poses])) == 0
     assert poses.with_note("x").source == ("x",)
+
+
+def test_spread_rows_take_turns_among_groups(puppet):
+    groups = ("a",) * 10 + ("b",) * 2 + ("c",)
+    poses = full(puppet, 13, groups=groups)
+    for seed in range(5):
+        rows = poses.spread_rows(6, np.random.default_rng(seed))
+        assert sorted(set(rows.tolist())) == rows.tolist()
+        taken = [groups[row] for row in rows]
+        assert (taken.count("a"), taken.count("b"), taken.count("c")) == (3, 2, 1)
+    assert len({tuple(poses.spread_rows(6, np.random.default_rng(s))) for s in range(5)}) > 1
+    assert poses.spread_rows(99, np.random.default_rng(0)).tolist() == list(range(13))
+    alone = full(puppet, 13, groups=None).spread_rows(4, np.random.default_rng(0))
+    assert len(set(alone.tolist())) == 4

@@ -51,10 +51,12 @@ class Noise(nn.Module):
 
 
 class AdaINLayer(nn.Module):
-    """StyleGAN layer: convolve, noise, bias, leaky ReLU, then restyle the normalised features.
+    """StyleGAN layer: convolve, bias, noise, leaky ReLU, then restyle the normalised features.
 
-    NVlabs/stylegan@1e0d5c7:training/networks_stylegan.py (layer_epilogue); the affine's "+1" lives
-    in the bias of A here, so that tau sees it.
+    NVlabs/stylegan@1e0d5c7:training/networks_stylegan.py (layer_epilogue) with two changes: the
+    affine's "+1" lives in the bias of A here, so that tau sees it, and the bias goes before an up
+    layer's blur, as in rosinality/style-based-gan-pytorch@07fa60b:model.py; only the outermost
+    pixels see the difference.
     """
 
     def __init__(self, in_ch: int, out_ch: int, resolution: int, first: bool, up: bool) -> None:
@@ -67,10 +69,13 @@ class AdaINLayer(nn.Module):
         self.style_dim = 2 * out_ch
 
     def forward(self, x: Tensor, style: Tensor, noise: torch.Generator | None) -> Tensor:
-        if self.weight is not None:
-            weight = self.weight * self.gain
-            x = up_conv(x, weight) if self.up else F.conv2d(x, weight, padding=1)
-        x = F.leaky_relu(self.noise(x, noise) + self.bias.view(1, -1, 1, 1), SLOPE)
+        if self.weight is None:
+            x = x + self.bias.view(1, -1, 1, 1)
+        elif self.up:
+            x = up_conv(x, self.weight * self.gain, self.bias)
+        else:
+            x = F.conv2d(x, self.weight * self.gain, self.bias, padding=1)
+        x = F.leaky_relu(self.noise(x, noise), SLOPE)
         scale, shift = (s[..., None, None] for s in style.chunk(2, dim=1))
         # normalising and restyling as one product and one sum: a third of instance_norm's passes
         variance, mean = moments(x)
@@ -127,8 +132,8 @@ class DemodLayer(nn.Module):
         return EqualLinear(w_dim, self.style_dim, bias_init=1.0)
 
 
-def up_conv(x: Tensor, weight: Tensor) -> Tensor:
-    """Nearest doubling, 3x3 convolution, [1, 2, 1] blur (StyleGAN), at low-resolution cost.
+def up_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Nearest doubling, 3x3 convolution, bias, [1, 2, 1] blur (StyleGAN), at low-resolution cost.
 
     Doubling then convolving equals one transposed convolution with the kernel summed over its
     four shifts; that needs 16 products a low-resolution pixel where the plain order needs 36.
@@ -136,7 +141,7 @@ def up_conv(x: Tensor, weight: Tensor) -> Tensor:
     padded = F.pad(weight, (1, 1, 1, 1))
     wide = padded[..., 1:, 1:] + padded[..., :-1, 1:] + padded[..., 1:, :-1] + padded[..., :-1, :-1]
     flipped = wide.flip(2, 3).transpose(0, 1)
-    return blur(F.conv_transpose2d(x, flipped, stride=2, padding=1))
+    return blur(F.conv_transpose2d(x, flipped, bias, stride=2, padding=1))
 
 
 def up_conv_filtered(x: Tensor, weight: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from flexpose.matching import optimal_pairs
 from flexpose.mixup import pose_mixup
 from flexpose.models.features import NormalisedDistance, feature_extractor
 from flexpose.models.generator import PoseGenerator
-from flexpose.models.prior import Prior, load_regressor
+from flexpose.models.prior import Prior, load_fitting_regressor
 from flexpose.rendering.soft import Renderer
 from flexpose.sampling import generate, keypoints
 
@@ -57,8 +57,7 @@ class PairedLoss:
         if self.part.features != "keypoints":
             beta = prior.regressor
             if beta is None and self.part.features == "beta":
-                name = config.regressor or f"{prior.skeleton.name}-regressor"
-                beta = load_regressor(name, device)[0]
+                beta = load_fitting_regressor(config.regressor, prior.skeleton, prior.style, device)
             weights = self.part.feature_weights
             self.gamma = feature_extractor(self.part.features, beta, weights, device)
 

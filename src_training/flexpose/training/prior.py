@@ -93,14 +93,14 @@ class PriorTask:
         )
         self.generator, self.disc = generator.to(device), disc.to(device)
         if teacher is not None:
-            assert isinstance(self.generator.mapping, TaughtMapping)
-            assert isinstance(teacher.generator, KeypointGenerator)
-            self.generator.mapping.teacher.load_state_dict(teacher.generator.state_dict())
             if not teacher.skeleton.same_layout(source.skeleton):
                 raise SkeletonMismatchError(
                     f"The teacher makes poses of {teacher.skeleton.name}, the source has those of "
                     f"{source.skeleton.name}."
                 )
+            assert isinstance(self.generator.mapping, TaughtMapping)
+            assert isinstance(teacher.generator, KeypointGenerator)
+            self.generator.mapping.teacher.load_state_dict(teacher.generator.state_dict())
         elif config.teacher_steps:
             raise ConfigError("teacher_steps is set, but no teacher is given.")
         self.generator_ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
@@ -122,7 +122,7 @@ class PriorTask:
 
     @property
     def lr(self) -> float:
-        return self.config.lr
+        return float(self.g_optimizer.param_groups[0]["lr"])
 
     def step(self, step: int) -> Mapping[str, Tensor]:
         random = generator_for(self.config.seed, step)

@@ -150,7 +150,7 @@ class _PoseWriter:
         self._config, self._target, self._model = config, target, model
         self._partial = target.with_name(f"{target.name}.partial")
         self._discarded = False
-        self._source = (*model.prior.meta.config.get("notes", ()), f"sampled from {config.model}")
+        self._source = (f"sampled from {config.model}",)
         self._coco: CocoStreamWriter | None = None
         self._store: PoseStore | None = None
         skeleton = model.prior.skeleton

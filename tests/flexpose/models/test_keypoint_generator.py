@@ -12,6 +12,7 @@ from flexpose.models.keypoint_generator import (
     KeypointDiscriminator,
     KeypointGenerator,
     ModulatedLinear,
+    TaughtMapping,
     box_normalised,
 )
 
@@ -121,3 +122,19 @@ def test_the_discriminator_notices_a_lack_of_variety(puppet):
     alone = disc(pose.expand(4, -1, -1))
     among = disc(torch.cat([pose, torch.randn(3, 5, 2)]))
     assert not torch.allclose(alone[0], among[0])
+
+
+def test_a_taught_mapping_sees_the_teachers_pose_and_leaves_it_alone():
+    torch.manual_seed(0)
+    teacher = tiny()
+    mapping = TaughtMapping(teacher, w_dim=8, depth=2)
+    z = latents()
+    expected = teacher.synthesize(styles(teacher, z)).keypoints
+    assert torch.equal(mapping.pose(z), expected)
+    w = mapping(z)
+    assert w.shape == (7, 8)
+    w.sum().backward()
+    for name, parameter in mapping.named_parameters():
+        assert (parameter.grad is None) == name.startswith("teacher."), name
+    mapping.track(torch.ones(3, 8))
+    assert torch.allclose(mapping.w_mean, torch.full((8,), 0.005))

@@ -16,6 +16,7 @@ from flexpose.models.stylegan import (
     ImageDiscriminator,
     StyleGenerator,
     double,
+    moments,
     up_conv,
     up_conv_filtered,
 )
@@ -81,6 +82,9 @@ def test_up_conv_equals_doubling_convolving_and_blurring():
     wide = F.interpolate(x, scale_factor=2, mode="nearest")
     expected = blur(F.conv2d(wide, weight, padding=1))
     assert torch.allclose(up_conv(x, weight), expected, atol=1e-12)
+    bias = torch.randn(6).double()
+    expected = blur(F.conv2d(wide, weight, bias, padding=1))
+    assert torch.allclose(up_conv(x, weight, bias), expected, atol=1e-12)
 
 
 def filtered_slowly(image, pad):
@@ -150,12 +154,25 @@ def test_an_adain_layer_equals_normalising_and_restyling(up):
         layer.bias.normal_()
         layer.noise.strength.normal_()
     x, style = torch.randn(3, 4, *(2 * [4 if up else 8])).double(), torch.randn(3, 12).double()
-    weight = layer.weight / math.sqrt(36)
-    y = up_conv(x, weight) if up else F.conv2d(x, weight, padding=1)
+    wide = F.interpolate(x, scale_factor=2, mode="nearest") if up else x
+    y = F.conv2d(wide, layer.weight / math.sqrt(36), layer.bias, padding=1)
+    y = blur(y) if up else y
     y = y + layer.noise.strength.view(1, -1, 1, 1) * layer.noise.fixed
-    y = F.instance_norm(F.leaky_relu(y + layer.bias.view(1, -1, 1, 1), 0.2), eps=1e-8)
+    y = F.instance_norm(F.leaky_relu(y, 0.2), eps=1e-8)
     expected = y * style[:, :6, None, None] + style[:, 6:, None, None]
     assert torch.allclose(layer(x, style, None), expected, atol=1e-10)
+    with torch.no_grad():  # another way to the moments
+        assert torch.allclose(layer(x, style, None), expected, atol=1e-10)
+
+
+def test_moments_are_the_same_with_and_without_gradients():
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.1 + 2
+    with_gradients = moments(x.clone().requires_grad_(True))
+    for fast, slow in zip(moments(x), with_gradients, strict=True):
+        assert torch.allclose(fast, slow, rtol=1e-3)
+    variance, mean = moments(torch.full((1, 1, 4, 4), 0.3))
+    assert 0 <= variance.item() < 1e-6
+    assert mean.item() == pytest.approx(0.3)
 
 
 @both

@@ -120,6 +120,11 @@ class Workshop:
         return self.path / "regressor"
 
     @property
+    def large_beta(self) -> Path:
+        """A regressor of the canvas that keypoint priors are drawn on."""
+        return self.path / "large-regressor"
+
+    @property
     def adapted(self) -> Path:
         return self.path / "adapted"
 
@@ -138,6 +143,7 @@ def workshop(tmp_path_factory, puppet, puppet_poses, play: Callable[..., list]) 
             ("train-prior", shop.prior(steps=60), shop.keypoints),
             ("train-prior", shop.taught(steps=12, teacher_steps=12), shop.images),
             ("train-regressor", shop.regressor(steps=12), shop.beta),
+            ("train-regressor", shop.regressor(steps=1, size=64), shop.large_beta),
             ("adapt", shop.adapt(steps=10), shop.adapted),
         ):
             events = play(command, config, folder)

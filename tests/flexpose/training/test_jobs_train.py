@@ -63,7 +63,7 @@ def rows(shop):
         "adapt ot": ("adapt", shop.adapt(**paired("ot", energy_weight=0.5))),
         "adapt ot, beta": (
             "adapt",
-            shop.adapt(regressor=str(shop.beta), **paired("ot", "beta", num_mixups=0)),
+            shop.adapt(regressor=str(shop.large_beta), **paired("ot", "beta", num_mixups=0)),
         ),
         "adapt image, index": ("adapt", shop.adapt_image(**paired("index", "beta"), **NO_PARTS)),
         "adapt image, ot": ("adapt", shop.adapt_image(**paired("ot"), **NO_PARTS)),

@@ -19,10 +19,11 @@ from flexpose.events import (
     PreviewReady,
     StepCompleted,
 )
-from flexpose.geometry import normalised
+from flexpose.geometry import normalised, unit_to_canvas
 from flexpose.io import read_poses
 from flexpose.io.coco_check import check_coco
 from flexpose.io.zarr_store import PoseStore
+from flexpose.mixup import pose_mixup
 from flexpose.models.prior import load_generator, load_prior, load_regressor
 from flexpose.sampling import load_model
 from flexpose.training import sample
@@ -130,13 +131,9 @@ def test_mixups_of_the_shots_come_last(suffix, workshop, play, tmp_path):
     poses = read_poses(out)
     assert len(poses) == 32
     shots = load_checkpoint(workshop.adapted).tensors["shots"].numpy()
-    mixed = normalised(poses.keypoints[25:])
-    # each is boxed from a mixture of two shots: solve for it in the span of shots and a shift
-    shift = np.zeros((2, 5, 2), dtype=np.float32)
-    shift[0, :, 0] = shift[1, :, 1] = 1
-    basis = np.concatenate([shots, shift])
-    assert np.linalg.matrix_rank(basis.reshape(len(basis), -1)) >= 9
-    assert mixed.shape == (7, 5, 2)
+    rng = np.random.default_rng([config.seed, sample._MIXUPS])
+    expected = unit_to_canvas(normalised(pose_mixup(shots, 7, rng)), 64)
+    np.testing.assert_allclose(poses.keypoints[25:], expected, atol=0.011)
 
 
 def test_a_plain_prior_has_no_shots_to_mix(workshop, play, tmp_path):

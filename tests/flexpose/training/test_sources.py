@@ -8,11 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from flexpose.checkpoint import load_checkpoint
 from flexpose.configs.prior import SourceConfig
-from flexpose.errors import ConfigError, FlexPoseError, SkeletonMismatchError
-from flexpose.events import JobFailed, JobFinished, MetricsReady, PreviewReady
+from flexpose.errors import (
+    CheckpointError,
+    ConfigError,
+    FlexPoseError,
+    SkeletonMismatchError,
+)
+from flexpose.events import JobFailed, JobFinished, MetricsReady, PreviewReady, StepCompleted
 from flexpose.geometry import FILL
 from flexpose.io import write_poses
+from flexpose.models.prior import load_generator
 from flexpose.poseset import PoseSet
 from flexpose.skeleton import Skeleton
 from flexpose.training.data import draw_batch, load_source
@@ -124,6 +131,30 @@ def test_a_teacher_must_fit(workshop, puppet, puppet_poses, play, tmp_path):
     (tmp_path / "other.yaml").write_text(str(other.to_dict()), encoding="utf-8")
     config = workshop.taught(source={**workshop.source, "skeleton": str(tmp_path / "other.yaml")})
     refused(play("train-prior", config, tmp_path / "e"), "The teacher makes poses of puppet")
+    fewer = Skeleton(name="fewer", joints=puppet.joints[:4], edges=puppet.edges[:3])
+    (tmp_path / "fewer.yaml").write_text(str(fewer.to_dict()), encoding="utf-8")
+    config = workshop.taught(source={**workshop.source, "skeleton": str(tmp_path / "fewer.yaml")})
+    refused(play("train-prior", config, tmp_path / "f"), "The teacher makes poses of puppet")
+
+
+def test_each_phase_has_its_learning_rate(workshop, play, tmp_path):
+    config = workshop.taught(steps=3, teacher_steps=2, lr=0.002, teacher_lr=0.03)
+    events = play("train-prior", config, tmp_path)
+    assert [e.lr for e in events if isinstance(e, StepCompleted)] == [0.03, 0.03, 0.002]
+    before, after = (
+        {k: v for k, v in load_checkpoint(path).tensors.items() if ".mapping.teacher." in k}
+        for path in (workshop.images, tmp_path)
+    )
+    assert before
+    assert all(torch.equal(before[name], after[name]) for name in before)  # it learns no more
+
+
+def test_some_source_poses_travel_with_a_prior(workshop):
+    sample = load_generator(workshop.keypoints).source_sample
+    assert sample.shape == (80, 5, 2)
+    source = load_source(SourceConfig.model_validate(workshop.source)).keypoints
+    distances = torch.cdist(sample.flatten(1), source.flatten(1)).amin(dim=1)
+    assert distances.max() < 1e-3
 
 
 def test_the_regressor_needs_an_image_prior_that_fits(workshop, play, tmp_path):
@@ -166,3 +197,15 @@ def test_held_out_poses_are_measured_against(workshop, play, tmp_path, puppet_po
         assert all(np.isfinite(list(metrics.metrics.values())))
         (preview,) = [e for e in events if isinstance(e, PreviewReady)]
         assert preview.images.dtype == np.uint8
+
+
+def test_a_regressor_can_start_from_another(workshop, play, tmp_path):
+    config = workshop.regressor(start=str(workshop.beta), steps=1, lr=1e-12)
+    events = play("train-regressor", config, tmp_path / "a")
+    assert isinstance(events[-1], JobFinished), events[-1]
+    before, after = (load_checkpoint(p).tensors for p in (workshop.beta, tmp_path / "a"))
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
+    config = workshop.regressor(start=str(workshop.beta), steps=1, width=5)
+    events = play("train-regressor", config, tmp_path / "b")
+    assert isinstance(events[-1], JobFailed)
+    assert isinstance(events[-1].error, CheckpointError)
