@@ -80,6 +80,13 @@ COMMANDS = (
         "the main job on an embedded sample, with pictures",
     ),
     Command(
+        "import-prior",
+        "flexpose.cli.tools:ImportPriorConfig",
+        "flexpose.cli.tools:import_prior",
+        "weights of another StyleGAN as a prior",
+        is_job=False,
+    ),
+    Command(
         "info",
         "flexpose.cli.tools:InfoConfig",
         "flexpose.cli.tools:info",

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from pydantic import Field
@@ -205,3 +205,32 @@ def compare_distributions(config: CompareConfig) -> ToolResult:
         generated, real, max_samples=config.max_samples, seed=config.seed, k=config.neighbours
     )
     return ToolResult(report.to_markdown(), json.loads(report.to_json()))
+
+
+class ImportPriorConfig(ConfigBase):
+    """Settings of ``import-prior``."""
+
+    weights: Annotated[Path, tyro.conf.Positional] = Field(
+        title="Weights", description="State dict of another StyleGAN (.pt, .safetensors)."
+    )
+    target: Annotated[Path, tyro.conf.Positional] = Field(
+        title="Output", description="New checkpoint folder."
+    )
+    family: Literal["rosinality-stylegan2", "rosinality-stylegan1", "nvlabs-ada"] = Field(
+        title="Family", description="Whose code trained it."
+    )
+    skeleton: str = Field(
+        "body15", title="Skeleton", description="What its images show (name or YAML file)."
+    )
+    size: int | None = Field(
+        None, title="Canvas in pixels", description="Needed by rosinality-stylegan1 only."
+    )
+
+
+def import_prior(config: ImportPriorConfig) -> ToolResult:
+    """Write another StyleGAN's weights as a prior."""
+    # by name: the torch zone is reached through strings only
+    write = resolve("flexpose.models.foreign:import_prior")
+    skeleton = load_skeleton(config.skeleton)
+    out = write(config.weights, config.family, skeleton, None, config.target, config.size)
+    return ToolResult(f"{out}: a prior of {skeleton.name}", {"path": str(out)})
