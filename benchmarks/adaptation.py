@@ -97,11 +97,9 @@ def drawn(model: PoseModel, seed: int) -> np.ndarray:
 def table_rows(target: Target, count: int, source: np.ndarray) -> dict[str, Callable]:
     """Name of each row, and what makes its unit poses for a seed."""
 
-    def shots(seed: int) -> np.ndarray:
-        return normalised(target.shots(count, seed).keypoints)
-
     def mixed(seed: int, number: int = COUNT) -> np.ndarray:
-        return normalised(pose_mixup(shots(seed), number, np.random.default_rng(seed)))
+        shots = normalised(target.shots(count, seed).keypoints)
+        return normalised(pose_mixup(shots, number, np.random.default_rng(seed)))
 
     def direct(seed: int) -> np.ndarray:
         both = np.concatenate([source, mixed(seed, 1000)])
@@ -113,11 +111,22 @@ def table_rows(target: Target, count: int, source: np.ndarray) -> dict[str, Call
         "Direct (S and T*)": direct,
         "floor: other clips of the target": lambda seed: normalised(target.train.keypoints),
     }
-    for name, config in variants().items():
-        rows[name] = lambda seed, c=config: adapted(
-            c.model_copy(update={"seed": seed}), shots(seed)
-        )
-    return rows
+    return rows | adapted_rows(target, count, variants())
+
+
+def adapted_rows(
+    target: Target, count: int, configs: dict[str, AdaptConfig]
+) -> dict[str, Callable]:
+    """For each config, what adapts with it to the shots of a seed, and draws."""
+
+    def maker(config: AdaptConfig) -> Callable:
+        def make(seed: int) -> np.ndarray:
+            shots = normalised(target.shots(count, seed).keypoints)
+            return adapted(config.model_copy(update={"seed": seed}), shots)
+
+        return make
+
+    return {name: maker(config) for name, config in configs.items()}
 
 
 def main() -> None:
@@ -131,33 +140,40 @@ def main() -> None:
     prepare(torch.device("cpu"), args.threads)
     log = args.out.with_suffix(".jsonl")
     log.parent.mkdir(parents=True, exist_ok=True)
-    done = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    have = {(r["target"], r["shots"], r["row"], r["seed"]) for r in done}
     coco = args.data / "coco2017_keypoints" / "coco_keypoints_train2017.npz"
     source = load_source(SourceConfig(poses=coco)).keypoints.numpy()
-    skeleton = load_skeleton("body15")
     targets = (jhmdb_action(args.data, "golf"), mocap(args.data))
     for target in targets:
         for count in args.shots:
-            for row, make in table_rows(target, count, source).items():
-                if args.rows and not any(word in row for word in args.rows):
-                    continue
-                for seed in SEEDS:
-                    key = (target.name, count, row, seed)
-                    if key in have:
-                        continue
-                    began = time.perf_counter()
-                    poses = make(seed)
-                    seconds = time.perf_counter() - began
-                    report = compare(canvas_poses(poses, skeleton, 256), target.test).metrics()
-                    entry = dict(zip(("target", "shots", "row", "seed"), key, strict=True))
-                    done.append({**entry, "seconds": seconds, "metrics": report})
-                    with log.open("a") as file:
-                        file.write(json.dumps(done[-1]) + "\n")
-                    print(
-                        key, f"energy {report['energy_distance']:.4f}, {seconds:.1f} s", flush=True
-                    )
-    atomic_write_text(args.out.with_suffix(".md"), markdown(done, targets))
+            rows = table_rows(target, count, source)
+            if args.rows:
+                rows = {n: make for n, make in rows.items() if any(w in n for w in args.rows)}
+            measure(target, count, rows, log)
+    atomic_write_text(args.out.with_suffix(".md"), markdown(read_log(log), targets))
+
+
+def read_log(log: Path) -> list[dict]:
+    """Rows that are finished."""
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def measure(target: Target, count: int, rows: dict[str, Callable], log: Path) -> None:
+    """Make and judge what the log lacks of ``rows``: name to maker of unit poses for a seed."""
+    have = {(r["target"], r["shots"], r["row"], r["seed"]) for r in read_log(log)}
+    skeleton = load_skeleton("body15")
+    for row, make in rows.items():
+        for seed in SEEDS:
+            key = (target.name, count, row, seed)
+            if key in have:
+                continue
+            began = time.perf_counter()
+            poses = make(seed)
+            seconds = time.perf_counter() - began
+            report = compare(canvas_poses(poses, skeleton, 256), target.test).metrics()
+            entry = dict(zip(("target", "shots", "row", "seed"), key, strict=True))
+            with log.open("a") as file:
+                file.write(json.dumps({**entry, "seconds": seconds, "metrics": report}) + "\n")
+            print(key, f"energy {report['energy_distance']:.4f}, {seconds:.1f} s", flush=True)
 
 
 def markdown(done: list[dict], targets: tuple[Target, ...]) -> str:

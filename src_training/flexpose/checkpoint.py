@@ -39,6 +39,7 @@ class CheckpointMeta:
     kind : what the weights are of, such as ``prior``
     step : steps done
     skeleton, style : plain data of the skeleton and the drawing style the model was made for
+    notes : one sentence each on the training data: what was read, mapped, kept and left out
     parent : ``{"path": ..., "sha256": ...}`` of the checkpoint this one builds on, or None
     config : plain data of the job's config
     metrics : last measured values by name
@@ -51,6 +52,7 @@ class CheckpointMeta:
     config: Mapping[str, Any] = field(default_factory=dict)
     parent: Mapping[str, str] | None = None
     licence: str = ""
+    notes: tuple[str, ...] = ()
     step: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=package_versions)
@@ -209,6 +211,7 @@ def _read_meta(folder: Path) -> CheckpointMeta:
             "Use the version of napari-flexpose that wrote it, named under versions in meta.json.",
         )
     wanted = {item.name for item in fields(CheckpointMeta)}
+    data["notes"] = tuple(data.get("notes", ()))  # not there in the first files of this format
     if set(data) != wanted:
         odd = ", ".join(sorted(set(data) ^ wanted))
         raise CheckpointError(f"{path} is damaged (missing or unknown: {odd}).")

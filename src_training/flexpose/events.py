@@ -21,7 +21,10 @@ from flexpose.errors import DataFormatError, FlexPoseError, JobFailedError
 
 @dataclass(frozen=True)
 class JobStarted:
-    """The first event. ``total_steps`` is None when the length is not known."""
+    """The main work begins; `PhaseChanged` may have told of what prepares it, such as reading.
+
+    ``total_steps`` is None when the length is not known.
+    """
 
     name: str
     total_steps: int | None

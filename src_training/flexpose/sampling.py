@@ -26,7 +26,7 @@ from flexpose.models.transfer import TransferFunction, TransferredGenerator
 from flexpose.rendering.soft import Renderer
 from flexpose.weighting import EnergyWeights
 
-_CHUNK = {"image": 128, "keypoints": 4096}  # latents a forward pass; larger ones fall out of cache
+_CHUNK = {"image": 128, "keypoints": 512}  # latents a forward pass; larger ones fall out of cache
 _HOPELESS = 200  # chunks in a row without one accepted pose
 
 
@@ -248,8 +248,3 @@ class PoseSampler:
             return poses, poses.new_zeros(count)
         redrawn = self._render(poses)
         return poses, (redrawn - output.images).square().mean(dim=(1, 2, 3))
-
-
-def rerender(model: PoseModel, poses: Tensor) -> Tensor:
-    """Alpha of poses in the model's drawing style: the paper's bottleneck (Eq. 8)."""
-    return Renderer(model.prior.skeleton, model.prior.style, poses.device)(poses)

@@ -295,6 +295,16 @@ def test_convert_writes_another_format_and_replaces_only_when_asked(pose_files, 
     assert main(["convert", source, str(pose_files / "c.xyz")]) == 1
 
 
+def test_convert_tells_what_the_format_changed(pose_files, capsys):
+    body = load_skeleton("body15")
+    points = np.linspace(-20, 90, 30).reshape(1, 15, 2)  # partly left of and above the image
+    write_poses(PoseSet.create(body, points, (100, 100)), pose_files / "out.npz")
+    assert main(["convert", str(pose_files / "out.npz"), str(pose_files / "out.json")]) == 0
+    first, *notes = capsys.readouterr().out.splitlines()
+    assert first.endswith("1 poses of body15")
+    assert any("outside the image" in note for note in notes)
+
+
 def test_validate_counts_findings_and_fails_on_errors(pose_files, capsys):
     labels, report = pose_files / "a.json", pose_files / "report.json"
     assert main(["convert", str(pose_files / "a.npz"), str(labels)]) == 0

@@ -182,6 +182,15 @@ def test_cancelling_anywhere_leaves_a_loadable_checkpoint(at, every, keep):
         assert torch.equal(weights(resumed), weights(whole))
 
 
+def test_what_is_kept_early_says_how_good_it_is(tmp_path):
+    cancel = CancelToken()
+    task = FakeTask({2: lambda: cancel.cancel(True)})
+    events = play(task, Schedule(6, evaluate_every=6), tmp_path, cancel)
+    (metrics,) = [e for e in events if isinstance(e, MetricsReady)]
+    assert metrics.step == 2
+    assert load_checkpoint(tmp_path).meta.metrics == metrics.metrics
+
+
 def test_old_checkpoints_and_leftovers_are_removed(tmp_path):
     leftover = tmp_path / "checkpoints" / "step-000001.partial"
     leftover.mkdir(parents=True)

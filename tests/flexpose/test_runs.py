@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
+from flexpose.configs.adaptation import AdaptConfig
 from flexpose.configs.base import ConfigBase, JobConfig, dump_config, load_config
 from flexpose.errors import ConfigError, DataFormatError
 from flexpose.runs import RunDir
@@ -83,6 +84,18 @@ def test_only_runs_can_be_opened(tmp_path):
 def test_a_run_of_another_host_is_taken_to_live(tmp_path):
     (tmp_path / "process.json").write_text('{"pid": 1, "host": "elsewhere"}')
     assert RunDir(tmp_path).process_alive()
+
+
+def test_names_of_folders_become_absolute_and_other_names_stay(tmp_path, monkeypatch):
+    (tmp_path / "runs" / "golf").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for prior, written in (
+        ("runs/golf", str(tmp_path / "runs" / "golf")),
+        ("body15", "body15"),
+        ("runs/gone", "runs/gone"),
+    ):
+        dump_config(AdaptConfig(prior=prior, shots=Path("s.json")), tmp_path / "c.yaml")
+        assert load_config(AdaptConfig, tmp_path / "c.yaml").prior == written
 
 
 def test_paths_in_a_config_file_count_from_its_folder(tmp_path):

@@ -17,8 +17,9 @@ from flexpose.models.prior import Prior
 from flexpose.models.regressor import PoseRegressor
 from flexpose.models.stylegan import StyleGenerator
 from flexpose.models.transfer import TransferFunction
+from flexpose.rendering.soft import Renderer
 from flexpose.rendering.style import DrawingStyle
-from flexpose.sampling import PoseModel, PoseSampler, chosen_layers, keypoints, rerender
+from flexpose.sampling import PoseModel, PoseSampler, chosen_layers, keypoints
 from flexpose.weighting import EnergyWeights, fit_energy_weights
 
 
@@ -117,7 +118,8 @@ def test_filtered_images_are_those_that_differ_most_from_their_redrawing(image_p
     with torch.no_grad():
         z = torch.randn(16, 6, generator=seeded())
         output = sampling.generate(image_prior.generator, z)
-        redrawn = rerender(PoseModel(image_prior), image_prior.read(output))
+        render = Renderer(image_prior.skeleton, image_prior.style)
+        redrawn = render(image_prior.read(output))
     expected = (redrawn - output.images).square().mean(dim=(1, 2, 3)) <= sampler._threshold
     first = next(sampler.chunks(seeded()))
     assert len(first) == int(expected.sum())
@@ -143,8 +145,3 @@ def test_images_cannot_be_read_without_beta(image_prior):
 def test_layers_are_named_one_by_one_or_all(prior):
     assert chosen_layers(prior.generator, (3, 1)) == [3, 1]
     assert chosen_layers(prior.generator, "all") == [1, 2, 3]
-
-
-def test_rerendering_draws_in_the_priors_style(prior):
-    images = rerender(PoseModel(prior), torch.zeros(2, 5, 2))
-    assert images.shape == (2, 3, 32, 32)

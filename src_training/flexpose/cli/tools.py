@@ -93,9 +93,15 @@ def convert(config: ConvertConfig) -> ToolResult:
     if config.skeleton is not None:
         poses = map_poses(poses, load_skeleton(config.skeleton))
     poses = _subset(poses, config)
-    write_poses(poses, config.target, config.target_format)
+    notes = write_poses(poses, config.target, config.target_format)
     text = f"{config.target}: {len(poses)} poses of {poses.skeleton.name}"
-    data = {"path": str(config.target), "poses": len(poses), "skeleton": poses.skeleton.name}
+    data = {
+        "path": str(config.target),
+        "poses": len(poses),
+        "skeleton": poses.skeleton.name,
+        "notes": list(notes),
+    }
+    text = "\n".join([text, *notes])
     return ToolResult(text, data)
 
 

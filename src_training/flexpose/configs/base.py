@@ -132,10 +132,15 @@ def config_error(
 def absolute(value: Any, folder: Path, *, every_field: bool = False) -> Any:
     """``value`` with relative paths resolved against a folder, inside tuples and configs too.
 
+    A text that names a model or folder counts as a path when it has a slash and something is
+    there; ``body15`` stays a name.
+
     In a config, ``every_field=False`` leaves defaults alone: they are not the file's words.
     """
     if isinstance(value, Path):
         return value if value.is_absolute() else Path(os.path.normpath(folder / value))
+    if isinstance(value, str) and "/" in value and (folder / value).exists():
+        return os.path.normpath(folder / value)
     if isinstance(value, (tuple, list)):
         return type(value)(absolute(item, folder, every_field=every_field) for item in value)
     if isinstance(value, ConfigBase):

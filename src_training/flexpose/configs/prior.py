@@ -95,6 +95,12 @@ class PriorConfig(JobConfig):
         title="Regressor",
         description="Reads an image generator's poses when it is evaluated.",
     )
+    start: str | None = Field(
+        None,
+        title="Start from",
+        description="A trained prior of the same sizes, such as a shipped one, whose training "
+        "goes on from its averaged generator and its discriminator.",
+    )
     teacher_steps: int = Field(0, ge=0, title="Steps with the teacher, before the GAN steps")
     teacher_lr: float = Field(
         0.01,

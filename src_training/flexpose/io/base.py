@@ -65,7 +65,7 @@ class Format:
     summary: str
     sniff: Callable[[Path], bool]
     read: Reader
-    write: Callable[[PoseSet, Path], object] | None = None
+    write: Callable[[PoseSet, Path], Sequence[str] | None] | None = None
     suffix: str = ""
 
 
@@ -119,8 +119,12 @@ def write_poses(
     poses: PoseSet,
     path: Path | str,
     format: str | None = None,  # noqa: A002
-) -> None:
+) -> tuple[str, ...]:
     """Write poses, by default in the format of the suffix (``.json``, ``.npz``, ``.zarr``).
+
+    Returns
+    -------
+    one sentence for each kind of change that the format forced, such as clipped joints
 
     Raises
     ------
@@ -134,7 +138,7 @@ def write_poses(
         raise DataFormatError(
             path, "", f"cannot be written; expected a name that ends in {', '.join(writable)}"
         )
-    entry.write(poses, path)
+    return tuple(entry.write(poses, path) or ())
 
 
 def _format(name: str) -> Format:

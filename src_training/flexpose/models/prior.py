@@ -215,7 +215,11 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], prefix: str, w
     try:
         model.load_state_dict(under_prefix(prefix, tensors))
     except RuntimeError as error:
-        raise CheckpointError(f"{where}: its weights do not fit its config ({error}).") from error
+        # torch names every tensor, one or more a line; the first says enough
+        first = " ".join(str(error).splitlines()[1:2]).strip() or str(error)
+        raise CheckpointError(
+            f"{where}: its weights do not fit its config ({first[:200]})."
+        ) from error
 
 
 def with_prefix(prefix: str, model: nn.Module) -> dict[str, Tensor]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from flexpose.models.generator import MappingNetwork, PoseOutput, StyleLayer, per_layer
@@ -47,7 +48,9 @@ class Noise(nn.Module):
         if generator is not None:
             n, _, h, w = x.shape
             noise = torch.randn((n, 1, h, w), generator=generator, device=generator.device)
-        return x + self.strength.view(1, -1, 1, 1) * noise.to(x)
+        scaled = self.strength.view(1, -1, 1, 1) * noise.to(x)
+        # adding maps in another memory order takes several times as long
+        return x + scaled.contiguous(memory_format=torch.channels_last)
 
 
 class AdaINLayer(nn.Module):
@@ -75,12 +78,9 @@ class AdaINLayer(nn.Module):
             x = up_conv(x, self.weight * self.gain, self.bias)
         else:
             x = F.conv2d(x, self.weight * self.gain, self.bias, padding=1)
-        x = F.leaky_relu(self.noise(x, noise), SLOPE)
+        x = F.leaky_relu(self.noise(x, noise), SLOPE, inplace=True)
         scale, shift = (s[..., None, None] for s in style.chunk(2, dim=1))
-        # normalising and restyling as one product and one sum: a third of instance_norm's passes
-        variance, mean = moments(x)
-        scale = scale * torch.rsqrt(variance + 1e-8)
-        return torch.addcmul(shift - mean * scale, x, scale)
+        return restyle(x, scale, shift)
 
     def make_affine(self, w_dim: int) -> EqualLinear:
         affine = EqualLinear(w_dim, self.style_dim, bias_init=1.0)
@@ -89,18 +89,44 @@ class AdaINLayer(nn.Module):
         return affine
 
 
-def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Variance and mean (n, c, 1, 1) of each feature map.
+def restyle(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """AdaIN: each feature map of x (n, c, h, w) with mean ``shift`` and deviation ``scale``.
 
-    On a CPU two means take a fourteenth of var_mean's time, but var_mean's backward is the quicker
-    one.
+    Both are (n, c, 1, 1).
     """
-    if x.requires_grad:
-        variance, mean = torch.var_mean(x, dim=(2, 3), keepdim=True, unbiased=False)
-        return variance, mean
-    mean = x.mean(dim=(2, 3), keepdim=True)
-    square = x.square().mean(dim=(2, 3), keepdim=True)
-    return (square - mean.square()).clamp_min(0), mean
+    out: Tensor = _Restyle.apply(x, scale, shift)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _Restyle(torch.autograd.Function):
+    """Forward and backward as one product and one sum over the maps each, and two means.
+
+    Memory traffic decides here: composed of torch's own operations, a training step of the
+    generator passes over its maps more than twice as often.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        mean = x.mean(dim=(2, 3), keepdim=True)
+        square = x.square().mean(dim=(2, 3), keepdim=True)
+        inverse = torch.rsqrt((square - mean.square()).clamp_min(0) + 1e-8)
+        ctx.save_for_backward(x, mean, inverse, scale)
+        factor = scale * inverse
+        return torch.addcmul(shift - mean * factor, x, factor)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, mean, inverse, scale = ctx.saved_tensors
+        count = x.shape[2] * x.shape[3]
+        grad_shift = grad.sum(dim=(2, 3), keepdim=True)
+        # sum of grad times the normalised x
+        grad_scale = ((grad * x).sum(dim=(2, 3), keepdim=True) - mean * grad_shift) * inverse
+        factor = scale * inverse
+        along = -factor * inverse * grad_scale / count
+        constant = -factor * grad_shift / count - along * mean
+        grad_x = torch.addcmul(constant, x, along).addcmul_(grad, factor)
+        return grad_x, grad_scale, grad_shift
 
 
 class DemodLayer(nn.Module):

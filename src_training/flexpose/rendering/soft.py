@@ -52,6 +52,9 @@ class Renderer:
             )
         known = poses.isfinite().all(dim=2, keepdim=True)
         drawn = known[:, self._start] & known[:, self._end]
+        if not len(self._start):
+            n, side = len(poses), self.style.size
+            return poses.new_full((n, self.style.channels, side, side), -1.0)
         # replace before anything else is computed, so that no NaN enters the backward pass
         start = torch.where(drawn, poses[:, self._start], _FAR)
         end = torch.where(drawn, poses[:, self._end], _FAR)

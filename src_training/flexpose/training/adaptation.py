@@ -18,7 +18,7 @@ from flexpose.checkpoint import CheckpointMeta, sha256_of
 from flexpose.compute import generator_for, prepare, resolve_device
 from flexpose.configs.adaptation import AdaptConfig
 from flexpose.errors import CheckpointError, FlexPoseError, SkeletonMismatchError
-from flexpose.events import CheckpointSaved, JobEvent, MetricsReady, PhaseChanged, WarningRaised
+from flexpose.events import JobEvent, MetricsReady, PhaseChanged, WarningRaised
 from flexpose.geometry import normalised, unit_to_canvas
 from flexpose.io.base import read_poses
 from flexpose.jobs import CancelToken
@@ -54,24 +54,16 @@ def run(config: AdaptConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobEv
     for note in notes:
         yield WarningRaised("shots", note)
     task = AdaptationTask(config, prior, torch.from_numpy(shots).to(device), device)
-    schedule = Schedule(task.total_steps, config.preview_every)
+    schedule = Schedule(task.total_steps, config.preview_every, evaluate_every=task.total_steps)
     for event in run_task(task, schedule, run, cancel):
-        if isinstance(event, CheckpointSaved):
-            yield from _judged(task, event.step)
         yield event
-
-
-def _judged(task: AdaptationTask, step: int) -> Iterator[JobEvent]:
-    """Measures of what was fitted, and a warning when it collapsed."""
-    metrics = task.evaluate()
-    yield MetricsReady(step, metrics, "shots")
-    if metrics["spread_ratio"] < COLLAPSED:
-        yield WarningRaised(
-            "collapse",
-            f"The generated poses vary only {metrics['spread_ratio']:.2f} times as much as the "
-            "shots: the adaptation has collapsed.",
-            "Use matching 'energy', fewer steps or layers, or add shots that differ more.",
-        )
+        if isinstance(event, MetricsReady) and event.metrics["spread_ratio"] < COLLAPSED:
+            yield WarningRaised(
+                "collapse",
+                f"The generated poses vary only {event.metrics['spread_ratio']:.2f} times as much "
+                "as the shots: the adaptation has collapsed.",
+                "Use matching 'energy', fewer steps or layers, or add shots that differ more.",
+            )
 
 
 def load_shots(config: AdaptConfig, skeleton: Skeleton) -> tuple[NDArray[np.float32], list[str]]:
@@ -80,7 +72,7 @@ def load_shots(config: AdaptConfig, skeleton: Skeleton) -> tuple[NDArray[np.floa
     Raises
     ------
     SkeletonMismatchError : the shots lack joints of the prior's skeleton.
-    FlexPoseError : fewer than two complete shots.
+    FlexPoseError : fewer than two complete shots, or all of them the same pose.
     """
     poses = read_poses(config.shots)
     try:
@@ -102,7 +94,13 @@ def load_shots(config: AdaptConfig, skeleton: Skeleton) -> tuple[NDArray[np.floa
             f"{len(poses) - len(complete)} of {len(poses)} shots lack joints of {skeleton.name} "
             "and are left out."
         )
-    return normalised(complete.keypoints), notes
+    shots = normalised(complete.keypoints)
+    if np.ptp(shots, axis=0).max() < 1e-4:
+        raise FlexPoseError(
+            f"{config.shots}: all {len(shots)} shots show the same pose.",
+            "Label frames in which the pose differs; from one pose no distribution can be told.",
+        )
+    return shots, notes
 
 
 class AdaptationTask:

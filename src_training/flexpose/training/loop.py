@@ -140,6 +140,9 @@ def _steps(
     for step in range(start + 1, schedule.steps + 1):
         if cancel.cancelled or cancel.stopped:
             meter.check(step - 1)
+            if cancel.stopped and schedule.evaluate_every:  # what is kept should say how good it is
+                saver.metrics = dict(task.evaluate())
+                yield MetricsReady(step - 1, saver.metrics, "val")
             if saver.saved != step - 1:
                 yield CheckpointSaved(step - 1, saver.save(step - 1))
             # asked again: a cancel that follows a stop wins

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flexpose.checkpoint import CheckpointMeta
+from flexpose.checkpoint import CheckpointMeta, load_checkpoint
 from flexpose.compute import generator_for, prepare, resolve_device
 from flexpose.configs.prior import (
     ImageGeneratorConfig,
@@ -33,6 +33,7 @@ from flexpose.models.keypoint_generator import KeypointGenerator, TaughtMapping
 from flexpose.models.prior import (
     Prior,
     build_networks,
+    checkpoint_path,
     drawing_style,
     load_fitting_regressor,
     load_generator,
@@ -103,6 +104,11 @@ class PriorTask:
             self.generator.mapping.teacher.load_state_dict(teacher.generator.state_dict())
         elif config.teacher_steps:
             raise ConfigError("teacher_steps is set, but no teacher is given.")
+        if config.start:
+            found = load_checkpoint(checkpoint_path(config.start), kind="prior")
+            # only the average is shipped
+            load_weights(self.generator, found.tensors, "generator_ema.", found.path)
+            load_weights(self.disc, found.tensors, "discriminator.", found.path)
         self.generator_ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.style = drawing_style(config.generator)
         self.render = Renderer(source.skeleton, self.style, device)
@@ -286,6 +292,7 @@ class PriorTask:
             skeleton=self.source.skeleton.to_dict(),
             style=self.style.to_dict(),
             config=self.config.model_dump(mode="json"),
+            notes=self.source.notes,
             licence=LICENCE,
         )
 

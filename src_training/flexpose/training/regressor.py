@@ -31,7 +31,7 @@ from flexpose.models.prior import (
     load_weights,
     with_prefix,
 )
-from flexpose.models.regressor import PoseRegressor
+from flexpose.models.regressor import PoseRegressor, score_loss, soft_argmax
 from flexpose.models.stylegan import StyleGenerator
 from flexpose.rendering.soft import Renderer
 from flexpose.rendering.style import DrawingStyle
@@ -42,6 +42,7 @@ from flexpose.training.loop import Preview, Schedule, run_task
 from flexpose.training.pictures import to_uint8
 
 _EVALUATE, _INIT = 1 << 40, (1 << 40) + 1  # random streams beside the steps
+_SCORE_WEIGHT = 0.02  # leads while joints are far off, about level with the distance at the end
 
 
 def run(config: RegressorConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobEvent]:
@@ -110,9 +111,10 @@ class RegressorTask:
             more_poses, more_images = self._generated(random)
             poses = torch.cat([poses, more_poses])
             images = torch.cat([images, more_images])
-        read, _ = self.model(images)
+        scores = self.model.scores(images)
+        read, _ = soft_argmax(scores)
         # absolute error: a joint that cannot be seen must not outweigh all others
-        loss = (read - poses).abs().mean()
+        loss = (read - poses).abs().mean() + _SCORE_WEIGHT * score_loss(scores, poses)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -125,7 +127,9 @@ class RegressorTask:
         poses = draw_batch(
             self.source.keypoints, self.config.batch_size, self.source.skeleton, random
         )
-        poses = distorted(poses, random).to(self.device)
+        half = len(poses) // 2
+        strong, mild = distorted(poses[:half], random), distorted(poses[half:], random, 0.3)
+        poses = torch.cat([strong, mild]).to(self.device)
         which = int(torch.randint(len(self.renderers), (), generator=random))
         return poses, corrupted(self.renderers[which](poses), random)
 
@@ -174,6 +178,7 @@ class RegressorTask:
             skeleton=self.source.skeleton.to_dict(),
             style=self.style.to_dict(),
             config=self.config.model_dump(mode="json"),
+            notes=self.source.notes,
             licence="as the source poses; weights trained on COCO-2017 annotations: CC BY 4.0",
         )
 
@@ -205,22 +210,25 @@ def taught_generator(
     return generator
 
 
-def distorted(poses: Tensor, random: torch.Generator) -> Tensor:
-    """Poses (n, J, 2) after random affine maps and joint jitter, still within the canvas."""
+def distorted(poses: Tensor, random: torch.Generator, amount: float = 1.0) -> Tensor:
+    """Poses (n, J, 2) after random affine maps and joint jitter, still within the canvas.
+
+    ``amount`` scales all changes: 1 leaves the source's support, 0 changes nothing.
+    """
     n, joints, _ = poses.shape
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=random) * (high - low) + low
 
-    angle = uniform(-np.pi / 4, np.pi / 4, n)
-    scale = uniform(0.55, 1.1, n, 1) * uniform(0.8, 1.2, n, 2)
+    angle = uniform(-np.pi / 4, np.pi / 4, n) * amount
+    scale = (uniform(0.55, 1.1, n, 1) * uniform(0.8, 1.2, n, 2)).lerp(torch.ones(()), 1 - amount)
     cos, sin = angle.cos(), angle.sin()
     turn = torch.stack([cos, -sin, sin, cos], dim=1).view(n, 2, 2)
     poses = (poses @ turn.transpose(1, 2)) * scale[:, None]
     # each pose has a jitter strength of its own: most stay human, some become scribbles
-    strength = 0.25 * uniform(0, 1, n, 1, 1).pow(3)
+    strength = 0.25 * amount * uniform(0, 1, n, 1, 1).pow(3)
     poses = poses + torch.randn(n, joints, 2, generator=random) * strength
-    poses = poses + uniform(-0.15, 0.15, n, 1, 2)
+    poses = poses + uniform(-0.15, 0.15, n, 1, 2) * amount
     return poses.clamp(-0.98, 0.98)
 
 

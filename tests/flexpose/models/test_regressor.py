@@ -13,9 +13,9 @@ def test_a_single_peak_is_read_exactly():
     scores = torch.full((1, 2, 8, 8), -1e4)
     scores[0, 0, 2, 5] = scores[0, 1, 7, 0] = 0.0
     keypoints, confidence = soft_argmax(scores)
-    # a cell covers four pixels of a 32 px canvas; the middle of cell 5 is between pixels 21 and 22
-    pixels = torch.tensor([[21.5, 9.5], [1.5, 29.5]])
-    expected = torch.from_numpy(canvas_to_unit(pixels.numpy(), 32))
+    # a cell covers two pixels of a 16 px canvas; the middle of cell 5 is between pixels 10 and 11
+    pixels = torch.tensor([[10.5, 4.5], [0.5, 14.5]])
+    expected = torch.from_numpy(canvas_to_unit(pixels.numpy(), 16))
     assert torch.allclose(keypoints[0], expected, atol=1e-6)
     assert torch.allclose(confidence, torch.ones(1, 2))
 
@@ -23,8 +23,8 @@ def test_a_single_peak_is_read_exactly():
 def test_cells_are_centred_on_the_canvas():
     keypoints, confidence = soft_argmax(torch.zeros(1, 1, 6, 8))
     assert torch.allclose(keypoints, torch.zeros(1, 1, 2), atol=1e-6)
-    # of an even spread, the cells within a cell of the middle: 2 of 8 and 2 of 6
-    assert torch.allclose(confidence, torch.tensor([[4 / 48]]))
+    # of an even spread, the cells within three cells of the middle: 6 of 8 and 6 of 6
+    assert torch.allclose(confidence, torch.tensor([[36 / 48]]))
 
 
 def test_two_peaks_give_their_middle_and_little_confidence():
@@ -56,7 +56,7 @@ def test_shapes(size, channels):
     images = torch.rand(2, channels, size, size) * 2 - 1
     keypoints, confidence = model(images)
     assert (keypoints.shape, confidence.shape) == ((2, 5, 2), (2, 5))
-    assert model.scores(images).shape == (2, 5, size // 4, size // 4)
+    assert model.scores(images).shape == (2, 5, size // 2, size // 2)
     sides = [feature.shape[2] for feature in model.features(images)]
     assert sides == [size // 2, size // 4, size // 8, size // 16]
 

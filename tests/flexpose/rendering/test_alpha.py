@@ -146,6 +146,12 @@ def test_each_bone_shows_in_a_colour_of_its_own(puppet):
     assert len(set(seen)) == len(puppet.edges)
 
 
+def test_without_edges_the_canvas_stays_black():
+    dots = Skeleton(name="dots", joints=("a", "b"), edges=())
+    images = Renderer(dots, DrawingStyle(16))(torch.zeros(3, 2, 2))
+    assert torch.equal(images, torch.full((3, 3, 16, 16), -1.0))
+
+
 def test_poses_of_another_skeleton_are_refused(puppet):
     with pytest.raises(PoseShapeError, match=r"\(2, 4, 2\), expected \(n, 5, 2\)"):
         Renderer(puppet, DrawingStyle(32))(torch.zeros(2, 4, 2))

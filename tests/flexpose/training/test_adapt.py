@@ -78,7 +78,7 @@ def test_the_events_tell_what_was_measured(workshop, play, tmp_path):
     assert isinstance(events[saved - 1], (MetricsReady, WarningRaised))
     (metrics,) = [e for e in events if isinstance(e, MetricsReady)]
     assert set(metrics.metrics) == {"energy_distance", "spread_ratio", "kept_share"}
-    assert metrics.split == "shots"
+    assert load_checkpoint(tmp_path).meta.metrics == metrics.metrics
     previews = [e for e in events if isinstance(e, PreviewReady)]
     assert [e.step for e in previews] == [1, 2, 3, 4]
     assert previews[0].images.shape == (24, 64, 64, 3)
@@ -164,6 +164,13 @@ def test_one_shot_is_too_few(workshop, puppet_poses, play, tmp_path):
     shots = written(puppet_poses(1), tmp_path / "one.npz")
     events = play("adapt", workshop.adapt(shots=shots), tmp_path / "run")
     failed(events, FlexPoseError, "one.npz: 1 of 1 poses have all joints of puppet, expected at")
+
+
+def test_shots_of_one_pose_are_refused(workshop, puppet_poses, play, tmp_path):
+    poses = puppet_poses(1)
+    shots = written(poses[[0, 0, 0]], tmp_path / "same.npz")
+    events = play("adapt", workshop.adapt(shots=shots), tmp_path / "run")
+    failed(events, FlexPoseError, "same.npz: all 3 shots show the same pose")
 
 
 def test_incomplete_shots_are_left_out_aloud(workshop, puppet_poses, play, tmp_path):

@@ -199,6 +199,25 @@ def test_held_out_poses_are_measured_against(workshop, play, tmp_path, puppet_po
         assert preview.images.dtype == np.uint8
 
 
+def test_a_prior_can_start_from_another(workshop, play, tmp_path):
+    config = workshop.prior(start=str(workshop.keypoints), steps=1, lr=1e-12)
+    events = play("train-prior", config, tmp_path / "a")
+    assert isinstance(events[-1], JobFinished), events[-1]
+    before, after = load_checkpoint(workshop.keypoints).tensors, load_checkpoint(tmp_path / "a")
+    for name, tensor in after.tensors.items():
+        if name.startswith(("generator_ema.", "discriminator.")) and "w_mean" not in name:
+            assert torch.allclose(tensor, before[name], atol=1e-6), name
+    config = workshop.prior(start=str(workshop.images), steps=1)
+    events = play("train-prior", config, tmp_path / "b")
+    assert "its weights do not fit its config" in str(events[-1].error)
+    assert "\n" not in str(events[-1].error)
+
+
+def test_checkpoints_say_what_they_were_trained_on(workshop):
+    for folder in (workshop.keypoints, workshop.beta):
+        assert "80 persons, 80 with all joints" in load_checkpoint(folder).meta.notes[-1]
+
+
 def test_a_regressor_can_start_from_another(workshop, play, tmp_path):
     config = workshop.regressor(start=str(workshop.beta), steps=1, lr=1e-12)
     events = play("train-regressor", config, tmp_path / "a")
