@@ -15,8 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from flexpose.checkpoint import load_checkpoint, save_checkpoint
 from flexpose.cli.__main__ import main as flexpose_train
+from flexpose.evaluation.distributions import features
+from flexpose.evaluation.embedding import PoseMap
 
 PRIORS = Path(__file__).parents[1] / "src_training/flexpose/priors"
 JOBS = {  # in this order: each may build on those before it
@@ -29,10 +33,14 @@ JOBS = {  # in this order: each may build on those before it
 def export(run: Path, name: str) -> Path:
     """Copy a run's latest checkpoint into the package, without what only training needs.
 
-    The generator's moving average and the discriminator stay; paths become bare names.
+    The generator's moving average and the discriminator stay, a map of the source poses comes
+    with them; paths become bare names.
     """
     found = load_checkpoint(run)
     tensors = {k: v for k, v in found.tensors.items() if not k.startswith("generator.")}
+    if "source_sample" in tensors:
+        poses = features(tensors["source_sample"].numpy())
+        tensors["source_map"] = torch.from_numpy(PoseMap.fit(poses).positions).float()
     config = dict(found.meta.config)
     for key in ("validation", "teacher", "regressor", "generator", "start"):
         config[key] = bare(config.get(key))

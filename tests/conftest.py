@@ -66,12 +66,18 @@ def puppet_poses() -> Callable[..., PoseSet]:
 
 @pytest.fixture(scope="session")
 def play() -> Callable[..., list[JobEvent]]:
-    """``(command, config, folder, cancel_at) -> events`` of a job, as the command line drives it.
+    """``(command, config, folder, cancel_at, stop_at) -> events``, as the command line drives it.
 
-    ``cancel_at`` cancels when that step is reported.
+    ``cancel_at`` cancels when that step is reported, ``stop_at`` stops early and keeps.
     """
 
-    def run(command: str, config: object, path: Path, cancel_at: int | None = None):
+    def run(
+        command: str,
+        config: object,
+        path: Path,
+        cancel_at: int | None = None,
+        stop_at: int | None = None,
+    ):
         path.mkdir(parents=True, exist_ok=True)
         run_dir, cancel = RunDir(path), CancelToken()
         if cancel_at == 0:
@@ -80,8 +86,8 @@ def play() -> Callable[..., list[JobEvent]]:
         events = []
         for event in recorded(guarded(job), run_dir):
             events.append(event)
-            if isinstance(event, StepCompleted) and event.step == cancel_at:
-                cancel.cancel()
+            if isinstance(event, StepCompleted) and event.step in (cancel_at, stop_at):
+                cancel.cancel(keep=event.step == stop_at)
         return events
 
     return run

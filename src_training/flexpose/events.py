@@ -59,6 +59,21 @@ class PreviewReady:
     keypoints: NDArray[np.float32] | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class MapReady:
+    """Where poses lie on a map that never moves: source poses, then shots, then adapted ones.
+
+    places : float32 (n, 2), the map's own units
+    poses : float32 (n, J, 2), unit space, box-normalised
+    counts : how many of each, in this order: ``source``, ``shots``, ``adapted``
+    """
+
+    step: int
+    places: NDArray[np.float32]
+    poses: NDArray[np.float32]
+    counts: Mapping[str, int]
+
+
 @dataclass(frozen=True)
 class MetricsReady:
     """Measured values by name on one split, such as ``val``."""
@@ -118,6 +133,7 @@ JobEvent = (
     | PhaseChanged
     | StepCompleted
     | PreviewReady
+    | MapReady
     | MetricsReady
     | CheckpointSaved
     | WarningRaised
@@ -134,6 +150,7 @@ _CLASSES = {
         PhaseChanged,
         StepCompleted,
         PreviewReady,
+        MapReady,
         MetricsReady,
         CheckpointSaved,
         WarningRaised,

@@ -128,6 +128,11 @@ class AdaptConfig(JobConfig):
         description="Kept from the fit, which then ends with what came nearest to them.",
     )
     preview_every: int = Field(20, ge=1, title="Steps between previews")
+    map: bool = Field(
+        False,
+        title="Map",
+        description="With each preview, place adapted poses on a t-SNE map of source poses.",
+    )
 
 
 class SampleConfig(JobConfig):

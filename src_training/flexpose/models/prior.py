@@ -41,6 +41,7 @@ class Prior:
     path : the checkpoint folder
     regressor : beta, None for keypoint generators
     source_sample : float32 (n, J, 2), unit space: some of the poses it learned, or None
+    source_map : float32 (n, 2), their places on a t-SNE map, or None
     """
 
     generator: PoseGenerator
@@ -50,6 +51,7 @@ class Prior:
     path: Path
     regressor: PoseRegressor | None
     source_sample: Tensor | None = None
+    source_map: Tensor | None = None
 
     def read(self, output: PoseOutput) -> Tensor:
         """Keypoints (n, J, 2) that beta reads from generated images, box-normalised."""
@@ -143,8 +145,8 @@ def load_generator(name: str | Path, device: torch.device | str = "cpu") -> Prio
     load_weights(generator, found.tensors, "generator_ema.", found.path)
     frozen(generator, device)
     style = DrawingStyle.from_dict(found.meta.style)
-    sample = found.tensors.get("source_sample")
-    return Prior(generator, skeleton, style, found.meta, found.path, None, sample)
+    sample, places = (found.tensors.get(f"source_{name}") for name in ("sample", "map"))
+    return Prior(generator, skeleton, style, found.meta, found.path, None, sample, places)
 
 
 def load_prior(

@@ -18,7 +18,7 @@ from flexpose.checkpoint import CheckpointMeta, sha256_of
 from flexpose.compute import generator_for, prepare, resolve_device
 from flexpose.configs.adaptation import AdaptConfig
 from flexpose.errors import CheckpointError, FlexPoseError, SkeletonMismatchError
-from flexpose.events import JobEvent, MetricsReady, PhaseChanged, WarningRaised
+from flexpose.events import JobEvent, MetricsReady, PhaseChanged, PreviewReady, WarningRaised
 from flexpose.geometry import normalised, unit_to_canvas
 from flexpose.io.base import read_poses
 from flexpose.jobs import CancelToken
@@ -35,6 +35,7 @@ from flexpose.skeleton import Skeleton
 from flexpose.training.loop import Preview, Schedule, run_task
 from flexpose.training.pairs import PairedLoss
 from flexpose.training.pictures import to_uint8
+from flexpose.training.pose_map import AdaptationMap
 from flexpose.weighting import EnergyWeights, fit_energy_weights
 
 _WEIGHTS, _PREVIEW, _EVALUATE, _HELD_OUT = ((1 << 40) + i for i in range(4))  # beside the steps
@@ -54,9 +55,15 @@ def run(config: AdaptConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobEv
     for note in notes:
         yield WarningRaised("shots", note)
     task = AdaptationTask(config, prior, torch.from_numpy(shots).to(device), device)
+    places = None
+    if config.map:
+        yield PhaseChanged("mapping source poses")
+        places = AdaptationMap(prior, task.shots, config.seed)
     schedule = Schedule(task.total_steps, config.preview_every, evaluate_every=task.total_steps)
     for event in run_task(task, schedule, run, cancel):
         yield event
+        if isinstance(event, PreviewReady) and places is not None:
+            yield places.event(event.step, task.model())
         if isinstance(event, MetricsReady) and event.metrics["spread_ratio"] < COLLAPSED:
             yield WarningRaised(
                 "collapse",
@@ -269,7 +276,12 @@ class AdaptationTask:
 
     def model(self) -> PoseModel:
         """What has been fitted so far, ready to sample from."""
-        return PoseModel(self.prior, self.transfer, self.kinematics, self.weights, self.shots)
+        return PoseModel(self.prior, self.transfer, self.kinematics, self._rule, self.shots)
+
+    @property
+    def _rule(self) -> EnergyWeights | None:
+        """The weights as far as they are known: those within the fit until the last step."""
+        return self.weights if self.weights is not None else self._guide
 
     @torch.no_grad()
     def evaluate(self) -> Mapping[str, float]:
@@ -299,9 +311,13 @@ class AdaptationTask:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {"shots": self.shots, **self.parts.state_dict()}
-        if self.weights is not None:
-            tensors |= with_prefix("weighting.", self.weights)
-        train: dict[str, Any] = {"best": self._best, "best_value": self._best_value}
+        if self._rule is not None:
+            tensors |= with_prefix("weighting.", self._rule)
+        train: dict[str, Any] = {
+            "best": self._best,
+            "best_value": self._best_value,
+            "ended": self.weights is not None,
+        }
         if self._optimizer is not None:
             train["optimizer"] = self._optimizer.state_dict()
         if self.pairs is not None:
@@ -321,6 +337,7 @@ class AdaptationTask:
             for name, module in self.parts.items():
                 load_weights(module, tensors, f"{name}.", "checkpoint")
             self._best, self._best_value = train_state["best"], train_state["best_value"]
+            ended = train_state["ended"]
             if self._optimizer is not None:
                 self._optimizer.load_state_dict(train_state["optimizer"])
             if self.pairs is not None:
@@ -328,7 +345,9 @@ class AdaptationTask:
         except KeyError as error:
             raise CheckpointError(f"The checkpoint lacks the state {error}.") from error
         self._guide = weights_from(train_state.get("guide", {}), "checkpoint", self.device)
-        self.weights = weights_from(under_prefix("weighting.", tensors), "checkpoint", self.device)
+        if ended:
+            own = under_prefix("weighting.", tensors)
+            self.weights = weights_from(own, "checkpoint", self.device)
 
     def meta(self) -> CheckpointMeta:
         return CheckpointMeta(

@@ -24,6 +24,7 @@ from flexpose.events import (
     CheckpointSaved,
     JobFailed,
     JobFinished,
+    MapReady,
     MetricsReady,
     PreviewReady,
     StepCompleted,
@@ -84,6 +85,29 @@ def test_the_events_tell_what_was_measured(workshop, play, tmp_path):
     assert previews[0].images.shape == (24, 64, 64, 3)
     assert previews[0].images.dtype == np.uint8
     assert previews[0].keypoints.shape == (24, 5, 2)
+
+
+def test_a_map_places_adapted_poses_among_fixed_source_poses(workshop, play, tmp_path):
+    events = play("adapt", workshop.adapt(map=True), tmp_path)
+    assert isinstance(events[-1], JobFinished), events[-1]
+    first, *others = [e for e in events if isinstance(e, MapReady)]
+    assert [e.step for e in (first, *others)] == [
+        e.step for e in events if isinstance(e, PreviewReady)
+    ]
+    assert first.counts["source"] == 80
+    assert first.counts["shots"] == 8
+    assert len(first.places) == len(first.poses) == sum(first.counts.values())
+    fixed = first.counts["source"] + first.counts["shots"]
+    for event in others:
+        assert np.array_equal(event.places[:fixed], first.places[:fixed])
+        assert not np.array_equal(event.poses[fixed:], first.poses[fixed:])
+
+
+def test_stopping_early_keeps_the_weights_found_so_far(workshop, play, tmp_path):
+    events = play("adapt", workshop.adapt(steps=6), tmp_path, stop_at=3)
+    assert isinstance(events[-1], JobFinished), events[-1]
+    assert load_model(tmp_path).weights is not None
+    assert load_checkpoint(tmp_path).meta.step == 3
 
 
 def test_an_adapted_model_knows_its_prior(workshop, play, tmp_path):

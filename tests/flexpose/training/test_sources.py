@@ -19,12 +19,14 @@ from flexpose.errors import (
 from flexpose.events import JobFailed, JobFinished, MetricsReady, PreviewReady, StepCompleted
 from flexpose.geometry import FILL
 from flexpose.io import write_poses
+from flexpose.kinematics import bone_tree
+from flexpose.models.keypoint_generator import box_normalised
 from flexpose.models.prior import load_generator
 from flexpose.poseset import PoseSet
 from flexpose.skeleton import Skeleton
 from flexpose.training.data import draw_batch, load_source
 from flexpose.training.pictures import to_uint8
-from flexpose.training.regressor import corrupted, distorted
+from flexpose.training.regressor import corrupted, distorted, joined, limbs_turned
 
 
 def config_for(workshop, poses, path, **changes):
@@ -102,12 +104,42 @@ def test_distorted_poses_stay_on_the_canvas_and_differ():
     assert torch.equal(out, distorted(poses, torch.Generator().manual_seed(1)))
 
 
-def test_a_quarter_of_the_drawings_stays_clean():
+def test_half_of_the_drawings_stay_clean():
     images = torch.rand(400, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     out = corrupted(images, torch.Generator().manual_seed(1))
     clean = torch.isclose(out, images, atol=1e-6).flatten(1).all(dim=1)
-    assert 70 < clean.sum() < 130
+    assert 160 < clean.sum() < 240
     assert out.isfinite().all()
+
+
+def test_turned_limbs_keep_the_proportions_of_a_pose(puppet):
+    random = torch.Generator().manual_seed(0)
+    poses = box_normalised(torch.rand(300, 5, 2, generator=random) * 2 - 1)
+    bones = bone_tree(puppet)
+    out = limbs_turned(poses, bones, torch.Generator().manual_seed(1))
+    a, b = (torch.tensor(ends) for ends in zip(*bones, strict=True))
+    before, after = ((p[:, a] - p[:, b]).norm(dim=2) for p in (poses, out))
+    shares = before / before.sum(dim=1, keepdim=True), after / after.sum(dim=1, keepdim=True)
+    assert torch.allclose(*shares, atol=1e-5)
+    same = torch.isclose(out, poses, atol=1e-5).flatten(1).all(dim=1)
+    assert 110 < int(same.sum()) < 190
+
+
+def test_joined_poses_bring_a_pair_of_joints_together():
+    random = torch.Generator().manual_seed(0)
+    poses = torch.rand(400, 5, 2, generator=random)
+    out = joined(poses, ((1, 2), (3, 4)), torch.Generator().manual_seed(1), share=0.5)
+    changed = (out != poses).any(dim=2)
+    assert set(changed.sum(dim=1).tolist()) == {0, 2}
+    assert 150 < int(changed.any(dim=1).sum()) < 250
+    assert torch.equal(changed[:, 1], changed[:, 2])
+    assert torch.equal(changed[:, 3], changed[:, 4])
+    for a, b in ((1, 2), (3, 4)):
+        rows = changed[:, a]
+        apart = (out[rows, a] - out[rows, b]).norm(dim=1)
+        before = (poses[rows, a] - poses[rows, b]).norm(dim=1)
+        assert (apart <= 0.4 * before + 1e-6).all()
+    assert torch.equal(joined(poses, (), random), poses)
 
 
 def refused(events, text):
@@ -140,7 +172,7 @@ def test_a_teacher_must_fit(workshop, puppet, puppet_poses, play, tmp_path):
 def test_each_phase_has_its_learning_rate(workshop, play, tmp_path):
     config = workshop.taught(steps=3, teacher_steps=2, lr=0.002, teacher_lr=0.03)
     events = play("train-prior", config, tmp_path)
-    assert [e.lr for e in events if isinstance(e, StepCompleted)] == [0.03, 0.03, 0.002]
+    assert [e.lr for e in events if isinstance(e, StepCompleted)] == [0.015, 0.0015, 0.002]
     before, after = (
         {k: v for k, v in load_checkpoint(path).tensors.items() if ".mapping.teacher." in k}
         for path in (workshop.images, tmp_path)
