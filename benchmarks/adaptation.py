@@ -34,8 +34,9 @@ from flexpose.evaluation.report import summary_table
 from flexpose.geometry import canvas_poses, normalised
 from flexpose.io.base import atomic_write_text
 from flexpose.mixup import pose_mixup
-from flexpose.models.prior import load_prior, shipped_priors
+from flexpose.models.prior import load_prior
 from flexpose.sampling import PoseModel, PoseSampler
+from flexpose.shipped import shipped_priors
 from flexpose.skeleton import load_skeleton
 from flexpose.training.adaptation import AdaptationTask
 from flexpose.training.data import load_source

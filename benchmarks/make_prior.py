@@ -25,8 +25,8 @@ from flexpose.evaluation.embedding import PoseMap
 PRIORS = Path(__file__).parents[1] / "src_training/flexpose/priors"
 JOBS = {  # in this order: each may build on those before it
     "body15": ("train-prior", "body15"),
-    "body15-regressor": ("train-regressor", "body15"),
     "body15-image": ("train-prior", "body15-image"),
+    "body15-regressor": ("train-regressor", "body15"),
 }
 
 
@@ -40,10 +40,10 @@ def export(run: Path, name: str) -> Path:
     tensors = {k: v for k, v in found.tensors.items() if not k.startswith("generator.")}
     if "source_sample" in tensors:
         poses = features(tensors["source_sample"].numpy())
-        tensors["source_map"] = torch.from_numpy(PoseMap.fit(poses).positions).float()
+        tensors["source_map"] = torch.tensor(PoseMap.fit(poses).positions, dtype=torch.float32)
     config = dict(found.meta.config)
-    for key in ("validation", "teacher", "regressor", "generator", "start"):
-        config[key] = bare(config.get(key))
+    for key in {"validation", "teacher", "regressor", "generator", "start"} & set(config):
+        config[key] = bare(config[key])
     config["source"] = {**config["source"], "poses": bare(config["source"]["poses"])}
     folder = PRIORS / name
     shutil.rmtree(folder, ignore_errors=True)

@@ -20,9 +20,10 @@ from flexpose.evaluation.figures import pose_sheet
 from flexpose.evaluation.report import markdown_table, summary_table
 from flexpose.geometry import canvas_poses, normalised
 from flexpose.io.base import atomic_write_text
-from flexpose.models.prior import load_prior, load_regressor, shipped_priors
+from flexpose.models.prior import load_prior, load_regressor
 from flexpose.rendering.soft import Renderer
 from flexpose.sampling import PoseModel, PoseSampler
+from flexpose.shipped import shipped_priors
 from flexpose.training.data import load_source
 
 SEEDS = (0, 1, 2)

@@ -25,8 +25,9 @@ from flexpose.evaluation.report import markdown_table
 from flexpose.geometry import normalised
 from flexpose.io.base import atomic_write_text
 from flexpose.mannequin import mannequin_frames
-from flexpose.models.prior import load_prior, shipped_priors
+from flexpose.models.prior import load_prior
 from flexpose.sampling import PoseModel, PoseSampler
+from flexpose.shipped import shipped_priors
 from flexpose.training.adaptation import AdaptationTask
 
 COUNTS = {"body15": 20_000, "body15-image": 600}  # samples of one run

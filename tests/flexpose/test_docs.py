@@ -16,7 +16,7 @@ from flexpose.cli.options import Options, parse
 from flexpose.commands import COMMANDS, find_command, resolve
 from flexpose.configs.base import ConfigBase
 from flexpose.io import formats
-from flexpose.models.prior import shipped_priors
+from flexpose.shipped import shipped_priors
 from flexpose.skeleton import skeleton_names
 
 ROOT = Path(__file__).parents[2]

@@ -119,7 +119,7 @@ class AdaptConfig(JobConfig):
         None,
         ge=16,
         title="Generated poses a step",
-        description="512 for keypoint priors, 96 for image priors when empty.",
+        description="512 for keypoint priors, 64 for image priors when empty.",
     )
     hold_out: int = Field(
         0,

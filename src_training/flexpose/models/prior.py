@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from flexpose.models.keypoint_generator import (
 from flexpose.models.regressor import PoseRegressor
 from flexpose.models.stylegan import ImageDiscriminator, StyleGenerator
 from flexpose.rendering.style import DrawingStyle
+from flexpose.shipped import shipped_priors
 from flexpose.skeleton import Skeleton
 
 AnyGenerator = KeypointGenerator | StyleGenerator
@@ -108,12 +108,6 @@ def drawing_style(config: GeneratorConfig) -> DrawingStyle:
     if isinstance(config, KeypointGeneratorConfig):
         return DrawingStyle.for_size(64)
     return DrawingStyle.for_size(config.size, config.channels)
-
-
-def shipped_priors() -> dict[str, Path]:
-    """Folders of the checkpoints that come with the package, by name."""
-    folder = Path(str(resources.files("flexpose") / "priors"))
-    return {p.parent.name: p.parent for p in sorted(folder.glob("*/meta.json"))}
 
 
 def checkpoint_path(name: str | Path) -> Path:

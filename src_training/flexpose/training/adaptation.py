@@ -138,7 +138,7 @@ class AdaptationTask:
                 "adapt to.",
                 "Hold out fewer, or label more.",
             )
-        self.batch_size = config.batch_size or (96 if prior.regressor is not None else 512)
+        self.batch_size = config.batch_size or (64 if prior.regressor is not None else 512)
         self.transfer: TransferFunction | None = None
         self.kinematics: KinematicTransfer | None = None
         self.weights: EnergyWeights | None = None
