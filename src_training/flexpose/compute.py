@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import sys
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from flexpose.errors import DeviceMemoryError, FlexPoseError
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -68,6 +72,21 @@ def prepare(device: torch.device, threads: int | None = None) -> None:
     if device.type == "cpu":
         # fading weights become denormal numbers, with which a CPU is many times slower
         torch.set_flush_denormal(True)
+        _keep_memory()
+
+
+def _keep_memory() -> None:
+    """Let glibc keep freed blocks for the next step.
+
+    It would hand each large one back, and the pages would be cleared anew: drawing images took
+    twice as long. Elsewhere than on Linux nothing happens.
+    """
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 1 << 29)
 
 
 def generator_for(seed: int, *stream: int) -> torch.Generator:

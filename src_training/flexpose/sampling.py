@@ -26,7 +26,7 @@ from flexpose.models.transfer import TransferFunction, TransferredGenerator
 from flexpose.rendering.soft import Renderer
 from flexpose.weighting import EnergyWeights
 
-_CHUNK = {"image": 128, "keypoints": 512}  # latents a forward pass; larger ones fall out of cache
+_CHUNK = {"image": 128, "keypoints": 4096}  # latents a forward pass; larger ones fall out of cache
 _HOPELESS = 200  # chunks in a row without one accepted pose
 
 
