@@ -55,7 +55,7 @@ env: .venv/.stamp
 	"$$python" -m venv .venv
 	@$(BIN)/python -m pip install -qq -c constraints.txt pip hatchling editables
 	@$(BIN)/python -m pip install -qq -c constraints.txt --no-build-isolation \
-		-e '.[eval,formats]' --group dev
+		-e '.[eval,formats,napari]' --group dev
 	@touch .venv/.stamp
 
 # Never fails: without these libraries the tests that need a screen are skipped.

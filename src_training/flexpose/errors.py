@@ -68,6 +68,10 @@ class PoseShapeError(FlexPoseError):
     """An array has the wrong shape, dtype or values."""
 
 
+class AnnotationError(FlexPoseError):
+    """A label project cannot be opened, made or changed as asked."""
+
+
 class CheckpointError(FlexPoseError):
     """A checkpoint is missing, damaged, of another version or of another kind."""
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Mapping
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
@@ -33,6 +36,8 @@ class Skeleton:
     oks_sigmas : COCO's per-joint constants; empty when object keypoint similarity is not defined
     derived : for a joint that another skeleton lacks under this name, the joints whose mean
         stands in for it, best alternative first
+    neutral_pose : (x, y) of each joint in any unit, y down, for thumbnails and to start a label
+        from; empty when there is none
     category : COCO category name
     description : where the definition comes from
     """
@@ -45,6 +50,7 @@ class Skeleton:
     edge_colors: tuple[tuple[int, int, int], ...] = ()
     oks_sigmas: tuple[float, ...] = ()
     derived: Mapping[str, Alternatives] = field(default_factory=dict)
+    neutral_pose: tuple[tuple[float, float], ...] = ()
     category: str = "person"
     description: str = ""
 
@@ -104,6 +110,8 @@ class Skeleton:
             data["oks_sigmas"] = list(self.oks_sigmas)
         if self.derived:
             data["derived"] = {k: [list(a) for a in v] for k, v in self.derived.items()}
+        if self.neutral_pose:
+            data["neutral_pose"] = [[float(x), float(y)] for x, y in self.neutral_pose]
         if self.description:
             data["description"] = self.description
         return data
@@ -138,6 +146,7 @@ class Skeleton:
             edge_colors=tuple(_color(c, where) for c in _listed(data, "edge_colors", where)),
             oks_sigmas=tuple(_sigma(s, where) for s in _listed(data, "oks_sigmas", where)),
             derived=_derived(data, where),
+            neutral_pose=tuple(_point(p, where) for p in _listed(data, "neutral_pose", where)),
             category=str(data.get("category", "person")),
             description=str(data.get("description", "")).strip(),
         )
@@ -177,6 +186,17 @@ def _sigma(value: Any, where: Path | str) -> float:
     return float(value)
 
 
+def _point(value: Any, where: Path | str) -> tuple[float, float]:
+    is_pair = isinstance(value, (list, tuple)) and len(value) == 2
+    if not (is_pair and all(type(v) in (int, float) and _is_finite(v) for v in value)):
+        raise DataFormatError(where, "neutral_pose", f"{value!r} is not a pair of finite numbers")
+    return (float(value[0]), float(value[1]))
+
+
+def _is_finite(value: float) -> bool:
+    return abs(value) <= sys.float_info.max  # whole numbers of any size too
+
+
 def _derived(data: Mapping[str, Any], where: Path | str) -> dict[str, Alternatives]:
     found = data.get("derived") or {}
     if not isinstance(found, Mapping):
@@ -203,6 +223,7 @@ _KEYS = {
     "edge_colors",
     "oks_sigmas",
     "derived",
+    "neutral_pose",
 }
 
 
@@ -224,7 +245,7 @@ def _first_problem(skeleton: Skeleton) -> str:
 
 
 def _problem_of_lists(skeleton: Skeleton) -> str:
-    """What is wrong with colours, sigmas or the root."""
+    """What is wrong with colours, sigmas, the root or the neutral pose."""
     n = skeleton.num_joints
     if skeleton.edge_colors and len(skeleton.edge_colors) != len(skeleton.edges):
         return f"{len(skeleton.edge_colors)} edge colours for {len(skeleton.edges)} edges"
@@ -234,6 +255,19 @@ def _problem_of_lists(skeleton: Skeleton) -> str:
         return f"{len(skeleton.oks_sigmas)} OKS sigmas for {n} joints"
     if not 0 <= skeleton.root < n:
         return f"the root index {skeleton.root} is not one of its {n} joints"
+    return _problem_of_pose(skeleton.neutral_pose, n)
+
+
+def _problem_of_pose(pose: Sequence[tuple[float, float]], n: int) -> str:
+    """What is wrong with a neutral pose of ``n`` joints."""
+    if not pose:
+        return ""
+    if len(pose) != n:
+        return f"a neutral pose of {len(pose)} points for {n} joints"
+    if not all(_is_finite(x) and _is_finite(y) for x, y in pose):
+        return "the neutral pose has a position that is not finite"
+    if n > 1 and len(set(pose)) == 1:
+        return "all joints of the neutral pose are in one point"
     return ""
 
 
@@ -249,6 +283,30 @@ def distinct_colors(count: int) -> tuple[tuple[int, int, int], ...]:
     )
 
 
+_LEFT = re.compile(r"[Ll]eft|LEFT|^[lL]|(?<=[_\-. ])[lL](?=[_\-. ]|$)|(?<=[a-z0-9])L$")
+_RIGHT = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "l": "r", "L": "R"}
+
+
+def proposed_pairs(joints: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Symmetric pairs (left, right) of joint indices, as the names suggest.
+
+    Two joints are a pair when their names differ in one side only: left and right anywhere, or l
+    and r in front, at the end or between separators, as in ``left_eye``, ``L_Eye``, ``eyeL``.
+    """
+    at = {joint: index for index, joint in enumerate(joints)}
+    pairs: list[tuple[int, int]] = []
+    for left, joint in enumerate(joints):
+        others = (
+            joint[: side.start()] + _RIGHT[side.group()] + joint[side.end() :]
+            for side in _LEFT.finditer(joint)
+        )
+        taken = {index for pair in pairs for index in pair}
+        right = next((at[name] for name in others if name in at), None)
+        if right is not None and not {left, right} & taken:
+            pairs.append((left, right))
+    return tuple(pairs)
+
+
 def skeleton_names() -> tuple[str, ...]:
     """Names of the skeletons that come with the package."""
     folder = resources.files("flexpose") / "skeletons"
@@ -261,6 +319,9 @@ def skeleton_names() -> tuple[str, ...]:
     )
 
 
+_SUFFIXES = (".yaml", ".yml")
+
+
 def load_skeleton(name: str | Path) -> Skeleton:
     """Read a skeleton by the name of a shipped one or from a YAML file of the user's own.
 
@@ -270,7 +331,7 @@ def load_skeleton(name: str | Path) -> Skeleton:
     DataFormatError : the file is no valid skeleton.
     """
     text_name = str(name)
-    if text_name.endswith((".yaml", ".yml")):
+    if text_name.endswith(_SUFFIXES):
         path = Path(name)
         try:
             text = path.read_text(encoding="utf-8")
@@ -283,6 +344,30 @@ def load_skeleton(name: str | Path) -> Skeleton:
         raise UnknownNameError("skeleton", text_name, skeleton_names())
     source = resources.files("flexpose") / "skeletons" / f"{text_name}.yaml"
     return _parse(source.read_text(encoding="utf-8"), f"skeletons/{text_name}.yaml")
+
+
+def save_skeleton(skeleton: Skeleton, path: Path | str) -> None:
+    """Write a YAML file that `load_skeleton` reads back as the same skeleton.
+
+    Raises
+    ------
+    DataFormatError : the name does not end in .yaml or .yml, or the file cannot be written.
+    """
+    if not str(path).endswith(_SUFFIXES):
+        raise DataFormatError(path, "", "expected a name that ends in .yaml or .yml")
+    text = yaml.safe_dump(
+        skeleton.to_dict(), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
+    )
+    target = Path(os.path.realpath(path))
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DataFormatError(
+            path, "", f"cannot be written ({error.strerror})", "What was there before is unchanged."
+        ) from error
 
 
 def _parse(text: str, where: Path | str) -> Skeleton:

@@ -12,12 +12,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "safetensors", "napari", "qtpy", "PyQt5", "PyQt6", "PySide6", "sleap_io")
 NUMPY_ZONE = (
+    "flexpose.annotation.project",
     "flexpose.cli.__main__",
     "flexpose.cli.tools",
     "flexpose.commands",
     "flexpose.configs.base",
     "flexpose.evaluation",
     "flexpose.events",
+    "flexpose.frames",
     "flexpose.geometry",
     "flexpose.io",
     "flexpose.jobs",
@@ -26,6 +28,8 @@ NUMPY_ZONE = (
     "flexpose.mixup",
     "flexpose.poseset",
     "flexpose.rendering.raster",
+    "flexpose.shipped",
+    "flexpose.suggestion",
     "flexpose.runs",
     "flexpose.skeleton",
 )

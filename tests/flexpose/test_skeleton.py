@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flexpose.errors import DataFormatError, UnknownNameError
-from flexpose.skeleton import Skeleton, distinct_colors, load_skeleton, skeleton_names
+from flexpose.skeleton import (
+    Skeleton,
+    distinct_colors,
+    load_skeleton,
+    proposed_pairs,
+    save_skeleton,
+    skeleton_names,
+)
 
 SHIPPED = [load_skeleton(name) for name in skeleton_names()]
 shipped = pytest.mark.parametrize("skeleton", SHIPPED, ids=[s.name for s in SHIPPED])
@@ -19,8 +30,8 @@ def swapped_side(name: str) -> str:
 
 
 def test_all_expected_skeletons_are_shipped():
-    expected = {"body15", "coco17", "mpii16", "h36m17", "lsp14", "penn13", "jhmdb15", "face68"}
-    assert expected <= set(skeleton_names())
+    people = {"body15", "coco17", "mpii16", "h36m17", "lsp14", "penn13", "jhmdb15"}
+    assert people | {"face68", "hand21", "animal17"} <= set(skeleton_names())
 
 
 @shipped
@@ -61,6 +72,63 @@ def test_left_and_right_names_pair_up(skeleton):
 
 
 @shipped
+def test_pairs_of_shipped_skeletons_are_those_their_names_propose(skeleton):
+    if skeleton.name != "face68":
+        assert set(proposed_pairs(skeleton.joints)) == set(skeleton.symmetric_pairs)
+
+
+@shipped
+def test_every_shipped_skeleton_has_a_neutral_pose_of_separate_joints(skeleton):
+    pose = np.array(skeleton.neutral_pose)
+    assert pose.shape == (skeleton.num_joints, 2)
+    gaps = np.linalg.norm(pose[:, None] - pose[None], axis=2)
+    gaps[np.diag_indices(len(pose))] = np.inf
+    assert gaps.min() > 0.01 * np.linalg.norm(np.ptp(pose, axis=0))
+
+
+@pytest.mark.parametrize(
+    "skeleton", [s for s in SHIPPED if s.category in ("person", "face")], ids=lambda s: s.name
+)
+def test_people_face_the_viewer_so_that_their_left_is_on_the_right(skeleton):
+    pose = np.array(skeleton.neutral_pose)
+    left, right = np.array(skeleton.symmetric_pairs).T
+    assert (pose[left, 0] > pose[right, 0]).all()
+    mirrored = pose[list(skeleton.flip_index)] * [-1, 1]
+    np.testing.assert_allclose(mirrored, pose)  # also: what has no side is in the middle
+
+
+@pytest.mark.parametrize(
+    "skeleton", [s for s in SHIPPED if s.category == "person"], ids=lambda s: s.name
+)
+def test_people_stand_upright(skeleton):
+    height = dict(zip(skeleton.joints, np.array(skeleton.neutral_pose)[:, 1], strict=True))
+    assert height["left_shoulder"] < height["left_elbow"] < height["left_wrist"]
+    assert height["left_shoulder"] < height["left_hip"] < height["left_knee"] < height["left_ankle"]
+    heads = [y for name, y in height.items() if name in ("head", "head_top", "face", "nose")]
+    assert max(heads) < height["left_shoulder"]
+
+
+def test_an_animal_is_seen_from_its_left():
+    animal = load_skeleton("animal17")
+    pose = dict(zip(animal.joints, animal.neutral_pose, strict=True))
+    assert pose["nose"][0] < pose["neck"][0] < pose["root_of_tail"][0]  # looks to the left
+    paws = sorted(
+        pose[f"{side}_{end}_paw"] for side in ("left", "right") for end in ("front", "back")
+    )
+    steps = np.diff([x for x, _ in paws])
+    assert (steps > 20).all()  # four legs apart
+    assert pose["left_front_paw"][1] > pose["right_front_paw"][1]  # the near side stands lower
+
+
+def test_ap10k_joints_are_in_the_order_of_its_files():
+    # cocoapi order of the annotation files, and the OKS sigmas of their evaluation
+    animal = load_skeleton("animal17")
+    assert animal.joints[:5] == ("left_eye", "right_eye", "nose", "neck", "root_of_tail")
+    assert animal.joints[7:12:4] == ("left_front_paw", "left_hip")
+    assert animal.oks_sigmas[5:8] == (0.079, 0.072, 0.062)
+
+
+@shipped
 def test_stand_ins_name_joints_that_some_shipped_skeleton_has(skeleton):
     known = {joint for other in SHIPPED for joint in other.joints}
     for joint, alternatives in skeleton.derived.items():
@@ -73,6 +141,98 @@ def test_stand_ins_name_joints_that_some_shipped_skeleton_has(skeleton):
 def test_plain_data_round_trips(skeleton):
     again = Skeleton.from_dict(yaml.safe_load(yaml.safe_dump(skeleton.to_dict())))
     assert again == skeleton
+
+
+@shipped
+def test_data_without_a_neutral_pose_are_read_and_mean_the_same(skeleton):
+    data = skeleton.to_dict()
+    del data["neutral_pose"]
+    again = Skeleton.from_dict(data)
+    assert again.neutral_pose == ()
+    assert again.same_layout(skeleton)
+    assert again.to_dict() == data
+
+
+@shipped
+def test_a_saved_skeleton_is_read_back(skeleton, tmp_path):
+    path = tmp_path / "mine.yaml"
+    save_skeleton(skeleton, path)
+    assert load_skeleton(path) == skeleton
+    assert [entry.name for entry in tmp_path.iterdir()] == ["mine.yaml"]
+
+
+_NAMES = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), min_size=1, max_size=8)
+_NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_any_skeleton_survives_its_file(data, tmp_path_factory):
+    joints = data.draw(st.lists(_NAMES, min_size=2, max_size=5, unique=True))
+    n = len(joints)
+    index = st.integers(0, n - 1)
+    edge = st.tuples(index, index).filter(lambda e: e[0] != e[1])
+    points = st.lists(st.tuples(_NUMBERS, _NUMBERS), min_size=n, max_size=n, unique=True)
+    skeleton = Skeleton(
+        name=data.draw(_NAMES),
+        joints=tuple(joints),
+        edges=tuple(data.draw(st.lists(edge, max_size=4))),
+        symmetric_pairs=data.draw(st.sampled_from([(), ((0, 1),)])),
+        root=data.draw(index),
+        neutral_pose=tuple(data.draw(st.one_of(st.just([]), points))),
+        description=data.draw(_NAMES).strip(),
+    )
+    path = tmp_path_factory.mktemp("skeleton") / "mine.yml"
+    save_skeleton(skeleton, path)
+    assert load_skeleton(path) == skeleton
+
+
+def test_saving_replaces_what_a_link_points_at(tmp_path, puppet):
+    (tmp_path / "real.yaml").write_text("old", encoding="utf-8")
+    (tmp_path / "link.yaml").symlink_to(tmp_path / "real.yaml")
+    save_skeleton(puppet, tmp_path / "link.yaml")
+    assert (tmp_path / "link.yaml").is_symlink()
+    assert load_skeleton(tmp_path / "real.yaml") == puppet
+
+
+@pytest.mark.parametrize("name", ["mine.txt", "mine", "none/mine.yaml"])
+def test_a_skeleton_that_cannot_be_saved_leaves_nothing(name, tmp_path, puppet):
+    with pytest.raises(DataFormatError, match=r"expected a name|cannot be written"):
+        save_skeleton(puppet, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "pairs"),
+    [
+        ("nose left_eye right_eye", {("left_eye", "right_eye")}),
+        ("right_eye left_eye", {("left_eye", "right_eye")}),
+        ("front_left_paw front_right_paw", {("front_left_paw", "front_right_paw")}),
+        ("EyeLeft EyeRight", {("EyeLeft", "EyeRight")}),
+        ("LEFT_EYE RIGHT_EYE", {("LEFT_EYE", "RIGHT_EYE")}),
+        ("L_Eye R_Eye l_ear r_ear", {("L_Eye", "R_Eye"), ("l_ear", "r_ear")}),
+        ("R_F_Paw L_F_Paw", {("L_F_Paw", "R_F_Paw")}),
+        ("Lank Rank LKnee RKnee", {("Lank", "Rank"), ("LKnee", "RKnee")}),
+        ("paw_l paw_r eyeL eyeR", {("paw_l", "paw_r"), ("eyeL", "eyeR")}),
+        ("hip-l-1 hip-r-1 leg.L leg.R", {("hip-l-1", "hip-r-1"), ("leg.L", "leg.R")}),
+        ("left right", {("left", "right")}),
+        ("L R", {("L", "R")}),
+        ("left_eye right_ear", set()),
+        ("left_eye RIGHT_EYE", set()),
+        ("nose tail lip", set()),
+        ("pelvis head_top", set()),
+    ],
+)
+def test_pairs_are_proposed_from_names(names, pairs):
+    joints = names.split()
+    assert {(joints[a], joints[b]) for a, b in proposed_pairs(joints)} == pairs
+
+
+def test_a_joint_is_proposed_for_one_pair_only():
+    joints = ["left_l", "right_l", "left_r", "right_r"]
+    pairs = proposed_pairs(joints)
+    assert pairs == ((0, 1), (2, 3))
+    Skeleton(name="x", joints=tuple(joints), edges=(), symmetric_pairs=pairs)
 
 
 def test_a_file_of_the_users_own_is_read(tmp_path, puppet):
@@ -115,6 +275,13 @@ GOOD = {"name": "x", "joints": ["a", "b", "c"], "edges": [["a", "b"], ["b", "c"]
         ({"edge_colors": ["red", "green"]}, "not a colour"),
         ({"oks_sigmas": [0.1]}, "1 OKS sigmas for 3 joints"),
         ({"oks_sigmas": ["a", "b", "c"]}, "not a positive number"),
+        ({"neutral_pose": [[0, 0], [1, 1]]}, "a neutral pose of 2 points for 3 joints"),
+        ({"neutral_pose": [[1, 1]] * 3}, "in one point"),
+        ({"neutral_pose": [[0, 0], [1, 1], [1]]}, "not a pair of finite numbers"),
+        ({"neutral_pose": [[0, 0], [1, 1], [1, float("nan")]]}, "not a pair of finite numbers"),
+        ({"neutral_pose": [[0, 0], [1, 1], [1, 10**400]]}, "not a pair of finite numbers"),
+        ({"neutral_pose": [[0, 0], [1, 1], ["a", True]]}, "not a pair of finite numbers"),
+        ({"neutral_pose": 3}, "expected a list"),
         ({"derived": ["a"]}, "expected a mapping"),
         ({"derived": {"a": ["b"]}}, "not a list of lists"),
     ],
@@ -166,6 +333,15 @@ def test_an_index_out_of_range_is_refused():
         Skeleton(name="x", joints=("a", "b"), edges=((0, 2),))
     with pytest.raises(DataFormatError, match="root index 2"):
         Skeleton(name="x", joints=("a", "b"), edges=((0, 1),), root=2)
+
+
+def test_a_neutral_pose_that_is_no_pose_is_refused():
+    pair = Skeleton(name="x", joints=("a", "b"), edges=())
+    with pytest.raises(DataFormatError, match="not finite"):
+        replace(pair, neutral_pose=((0, 0), (1, float("inf"))))
+    with pytest.raises(DataFormatError, match="in one point"):
+        replace(pair, neutral_pose=((2, 1), (2, 1)))
+    assert Skeleton(name="x", joints=("a",), edges=(), neutral_pose=((0, 0),)).neutral_pose
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 14, 66, 100])

@@ -85,6 +85,7 @@ _OUR_SKELETON_KEYS = (
     "edge_colors",
     "oks_sigmas",
     "derived",
+    "neutral_pose",
     "description",
 )
 
