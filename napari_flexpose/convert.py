@@ -1,0 +1,59 @@
+"""Poses to napari's arrays and back: the only place where (x, y) becomes (row, column)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexpose.annotation.label import FrameLabel
+from flexpose.skeleton import Skeleton
+
+SIDE_COLOURS = {"left": "#56B4E9", "right": "#E69F00", "middle": "#FFFFFF"}
+"""Okabe and Ito's blue and orange, told apart in all common kinds of colour vision."""
+
+
+def to_rows_columns(points: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(..., 2) x, y to row, column; the origin is the same pixel centre."""
+    return np.ascontiguousarray(points[..., ::-1], dtype=np.float32)
+
+
+def to_xy(points: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(..., 2) row, column to x, y."""
+    return np.ascontiguousarray(points[..., ::-1], dtype=np.float32)
+
+
+def shown_joints(label: FrameLabel) -> NDArray[np.intp]:
+    """Joints that a points layer shows, ascending: those with a position.
+
+    A single NaN would spoil the layer's extent, so the others stay out.
+    """
+    return np.flatnonzero(label.placed)
+
+
+def joint_sides(skeleton: Skeleton) -> tuple[str, ...]:
+    """``left``, ``right`` or ``middle`` of each joint: the subject's own sides."""
+    sides = ["middle"] * skeleton.num_joints
+    for left, right in skeleton.symmetric_pairs:
+        sides[left], sides[right] = "left", "right"
+    return tuple(sides)
+
+
+def edge_vectors(
+    label: FrameLabel, edges: Sequence[tuple[int, int]]
+) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Edges between joints that have a position.
+
+    Returns
+    -------
+    float32 (E', 2, 2) start and projection in rows and columns, as a vectors layer takes them, and
+    (E',) the numbers of these edges
+    """
+    if not edges:
+        return np.zeros((0, 2, 2), np.float32), np.zeros(0, np.intp)
+    ends = np.array(edges)
+    drawn = np.flatnonzero(label.placed[ends].all(axis=1))
+    start = to_rows_columns(label.points[ends[drawn, 0]])
+    end = to_rows_columns(label.points[ends[drawn, 1]])
+    return np.stack([start, end - start], axis=1), drawn

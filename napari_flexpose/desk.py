@@ -1,0 +1,145 @@
+"""JobDesk: the one job that may run at a time, and what is known of it. Without Qt and napari."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Literal
+
+from psygnal import Signal
+
+from flexpose.configs.base import JobConfig
+from flexpose.errors import DeviceMemoryError, FlexPoseError
+from flexpose.events import TERMINAL, JobEvent, JobFailed, JobFinished, StepCompleted
+from flexpose.jobs import CancelToken
+from flexpose.runs import RunDir
+from napari_flexpose.runners import JobRequest, JobRunner
+
+DeskState = Literal["idle", "running", "stopping", "cancelling"]
+
+
+class JobDesk:
+    """Starts jobs, passes their events on and knows how to end them.
+
+    Whatever happens to a job, its terminal event brings the desk back to idle.
+
+    Attributes
+    ----------
+    state : what is going on; the two last ones until the job has noticed
+    request : the job that runs or ran last
+    last : its last progress
+    ended : its terminal event, None while it runs
+    """
+
+    state_changed = Signal(str)
+    happened = Signal(object)
+    """Each event of a job, on the thread of the runner's owner."""
+
+    def __init__(self, runner: JobRunner) -> None:
+        self._runner = runner
+        self.state: DeskState = "idle"
+        self.request: JobRequest | None = None
+        self.last: StepCompleted | None = None
+        self.ended: JobEvent | None = None
+
+    def start(self, command: str, config: JobConfig, folder: Path) -> RunDir:
+        """Begin a job in a new numbered run below ``folder``.
+
+        Raises
+        ------
+        FlexPoseError : another job runs, or the folder cannot be written.
+        """
+        if self.busy:
+            raise FlexPoseError(self.busy, "Wait for it, or cancel it.")
+        try:
+            run = RunDir.create(command, root=folder)
+        except OSError as error:
+            raise FlexPoseError(
+                f"The folder {folder} cannot be written ({error.strerror})."
+            ) from error
+        self.request = JobRequest(command, config, run, CancelToken(run))
+        self.last = self.ended = None
+        self._set("running")
+        try:
+            self._runner.submit(self.request, self._on_event)
+        except BaseException:
+            self._set("idle")
+            raise
+        return run
+
+    @property
+    def busy(self) -> str:
+        """Why no job can start now, in one sentence; empty when one can."""
+        if self.state == "idle" or self.request is None:
+            return ""
+        return f"A job is running already ({self.request.command})."
+
+    def cancel(self, *, keep: bool = False) -> None:
+        """Ask the job to end: cancel, or with ``keep`` stop early and finish with what there is."""
+        if self.state == "idle" or self.request is None:
+            return
+        self.request.cancel.cancel(keep)
+        self._set("stopping" if keep and self.state == "running" else "cancelling")
+
+    def can_retry_smaller(self) -> bool:
+        """Whether the last job ran out of memory and knows a batch size that could be halved."""
+        if not isinstance(self.ended, JobFailed) or self.request is None:
+            return False
+        return isinstance(self.ended.error, DeviceMemoryError) and self._half() is not None
+
+    def retry_smaller(self) -> RunDir:
+        """Start the last job again with half the batch; never done without being asked.
+
+        Raises
+        ------
+        FlexPoseError : there is nothing to halve.
+        """
+        half = self._half()
+        if self.request is None or half is None:
+            raise FlexPoseError("The last job has no batch size to halve.")
+        config = self.request.config.model_copy(update={"batch_size": half})
+        return self.start(self.request.command, config, self.request.run.path.parent)
+
+    def _half(self) -> int | None:
+        batch = getattr(self.request.config, "batch_size", None) if self.request else None
+        return batch // 2 if batch is not None and batch >= 32 else None
+
+    @property
+    def result(self) -> Path | None:
+        """What the last job made: its model's run or file; None unless it finished."""
+        if not isinstance(self.ended, JobFinished) or self.request is None:
+            return None
+        out = getattr(self.request.config, "out", None)
+        return Path(out) if out is not None else self.request.run.path
+
+    def command_line(self) -> str:
+        """The line that does in a terminal what the last job did; empty before the first."""
+        if self.request is None:
+            return ""
+        words = ["flexpose-train", self.request.command]
+        words += ["--config", str(self.request.run.config_file)]
+        out = getattr(self.request.config, "out", None)
+        if out is not None:
+            words += ["--out", str(out), "--overwrite"]
+        return shlex.join(words)
+
+    def close(self) -> None:
+        """Cancel what runs and give it some seconds to end."""
+        self.cancel()
+        self._runner.close()
+
+    def _on_event(self, event: JobEvent) -> None:
+        if isinstance(event, StepCompleted):
+            self.last = event
+        if isinstance(event, TERMINAL):
+            self.ended = event
+        try:
+            self.happened.emit(event)
+        finally:  # a watcher that fails must not leave the desk busy for ever
+            if isinstance(event, TERMINAL):
+                self._set("idle")
+
+    def _set(self, state: DeskState) -> None:
+        if state != self.state:
+            self.state = state
+            self.state_changed.emit(state)

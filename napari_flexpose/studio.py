@@ -1,0 +1,317 @@
+"""Studio: from labels to models, synthetic poses and files. Without Qt and napari.
+
+Each long action saves the project, writes its inputs into the project's folder and starts a job
+there, so that the command line repeats it exactly.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from psygnal import Signal
+
+from flexpose.annotation.project import AnnotationProject
+from flexpose.configs.adaptation import AdaptConfig, SampleConfig
+from flexpose.configs.base import JobConfig, load_config, read_values
+from flexpose.errors import FlexPoseError
+from flexpose.events import JobEvent, JobFinished, MapReady, MetricsReady
+from flexpose.frames import FrameSource
+from flexpose.io.base import atomic_write_text, write_poses
+from flexpose.io.coco import write_coco
+from flexpose.io.coco_check import check_coco
+from flexpose.io.cvat import write_cvat_labels
+from flexpose.io.sleap import write_sleap
+from flexpose.io.yolo import YoloWriter
+from flexpose.mapping import map_poses
+from flexpose.poseset import PoseSet
+from flexpose.runs import RunDir
+from flexpose.shipped import PriorCard, prior_cards
+from flexpose.skeleton import Skeleton, load_skeleton
+from napari_flexpose.desk import JobDesk
+from napari_flexpose.figures import AdaptFigures, energy_distance
+from napari_flexpose.session import FlexPoseSession
+from napari_flexpose.words import counted
+
+MIN_SHOTS = 2
+GOOD_SHOTS = 12
+"""So many shots the published figures start from."""
+DEFAULT_BATCH = {False: 512, True: 96}
+"""What `AdaptConfig` takes for keypoint and for image priors; named, so that it can be halved."""
+IN_USE = "in-use.txt"
+"""File in the project's runs that names the adapted run in use."""
+
+
+class Studio:
+    """What can be made of a session's labels.
+
+    Attributes
+    ----------
+    model : the adapted run that is in use, or None: the plain prior
+    candidate : an adapted run that has just finished and is not in use yet
+    figures : how good the candidate is, as far as the run has told
+    """
+
+    model_changed = Signal()
+    """Another model is in use, or there is a new candidate."""
+
+    def __init__(self, session: FlexPoseSession, desk: JobDesk) -> None:
+        self.session, self.desk = session, desk
+        self.model: Path | None = None
+        self.candidate: Path | None = None
+        self.figures: AdaptFigures | None = None
+        self._before: float | None = None
+        self._skeletons: dict[str, Skeleton | None] = {}
+        desk.happened.connect(self._on_event)
+        session.project_changed.connect(self._on_project)
+
+    # ------------------------------------------------------------ shots and priors
+
+    def shots(self) -> PoseSet:
+        """The labelled poses of the project, complete frames only."""
+        project, frames = self._project(), self._frames()
+        sizes: Mapping[str, tuple[int, int]] = _Sizes(frames)
+        return project.shots(image_sizes=sizes)
+
+    @property
+    def num_shots(self) -> int:
+        """How many poses `shots` has; quick, for it looks at no image."""
+        project = self._project()
+        labels = (project.label(name) for name in project.names_with_labels)
+        return sum(label.complete and label.verdict in ("", "reviewed") for label in labels)
+
+    def priors(self) -> list[PriorCard]:
+        """Priors that can be adapted."""
+        return prior_cards()
+
+    def presets(self) -> dict[str, dict[str, Any]]:
+        """Settings of an adaptation by name; the first is ours, without any change."""
+        folder = Path(str(resources.files("flexpose") / "presets"))
+        found: dict[str, dict[str, Any]] = {"default": {}}
+        for path in sorted(folder.glob("adapt-*.yaml")):
+            found[path.stem.removeprefix("adapt-")] = read_values(path)
+        return found
+
+    def skeleton_of(self, prior: str) -> Skeleton | None:
+        """Skeleton of a shipped prior, in which previews and maps are; None for others."""
+        if prior not in self._skeletons:  # kept, for every preview asks
+            names = [card.skeleton for card in self.priors() if card.name == prior]
+            self._skeletons[prior] = load_skeleton(names[0]) if names else None
+        return self._skeletons[prior]
+
+    @property
+    def has_map(self) -> bool:
+        """Whether adaptations can draw a map; it needs an optional package."""
+        return importlib.util.find_spec("openTSNE") is not None
+
+    @property
+    def source(self) -> str:
+        """What `generate` draws from: the model in use, else the first prior."""
+        return str(self.model) if self.model is not None else self.priors()[0].name
+
+    @property
+    def source_words(self) -> str:
+        """The same for people."""
+        if self.model is not None:
+            return f"your adapted model ({self.model.name})"
+        return f"the prior {self.source} as it is"
+
+    def readiness(self) -> str:
+        """Why adapting is not possible yet, in one sentence; empty when it is."""
+        if self.session.project is None:
+            return "Open images and label a dozen poses first."
+        count = self.num_shots
+        if count < MIN_SHOTS:
+            noun = "frame is" if count == 1 else "frames are"
+            return (
+                f"{count or 'No'} {noun} complete; label at least {MIN_SHOTS}, better {GOOD_SHOTS}."
+            )
+        return ""
+
+    # ------------------------------------------------------------ jobs
+
+    def adapt(self, settings: Mapping[str, Any]) -> None:
+        """Adapt a prior to the shots, as ``AdaptConfig`` says; the shots are written for it.
+
+        Raises
+        ------
+        FlexPoseError : too few shots, a wrong setting, or another job runs.
+        """
+        problem = self.readiness() or self.desk.busy
+        if problem:
+            raise FlexPoseError(problem)
+        given = {"map": self.has_map, **_threads(), **settings}
+        draws = {card.name: card.draws for card in self.priors()}
+        prior = given.get("prior", AdaptConfig.model_fields["prior"].default)
+        if given.get("batch_size") is None and prior in draws:
+            given["batch_size"] = DEFAULT_BATCH[draws[prior]]
+        load_config(AdaptConfig, overrides={**given, "shots": Path("unwritten")})
+        shots, skeleton = self.shots(), self.skeleton_of(prior)
+        if skeleton is not None:
+            map_poses(shots, skeleton)  # says at once which joints are missing
+        self.figures = self._before = None
+        self.drop_candidate()
+        path = self._written(shots)
+        self._start("adapt", load_config(AdaptConfig, overrides={**given, "shots": path}))
+
+    def generate(self, settings: Mapping[str, Any]) -> None:
+        """Draw poses from the model in use, as ``SampleConfig`` says.
+
+        Raises
+        ------
+        FlexPoseError : a wrong setting, a file that exists already, or another job runs.
+        """
+        given = {**_threads(), **settings, "model": self.source}
+        self._start("sample", load_config(SampleConfig, overrides=given))
+
+    def _start(self, command: str, config: JobConfig) -> None:
+        self.session.save()
+        self.desk.start(command, config, self._runs)
+
+    def use_candidate(self) -> None:
+        """Draw from the model that has just been adapted, now and when the project is opened."""
+        if self.candidate is None:
+            return
+        atomic_write_text(self.candidate.parent / IN_USE, f"{self.candidate.name}\n")
+        self.model, self.candidate = self.candidate, None
+        self.model_changed.emit()
+
+    def drop_candidate(self) -> None:
+        """Keep the model that was in use; the new one stays in its run folder."""
+        self.candidate = None
+        self.model_changed.emit()
+
+    # ------------------------------------------------------------ files
+
+    def export_labels(self, path: Path) -> tuple[str, ...]:
+        """Write the labelled poses, in the format of the name's ending.
+
+        A COCO file (``.json``) gets ``cvat_labels.json`` beside it and is checked.
+
+        Returns
+        -------
+        what is to be known, one sentence each: how many, what the format forced, what was found
+
+        Raises
+        ------
+        FlexPoseError : nothing is labelled, or the file cannot be written.
+        """
+        shots = self._some_shots()
+        notes = [f"{counted(len(shots), 'pose')} written to {path.name}."]
+        if path.suffix.lower() == ".slp":
+            return (*notes, *write_sleap(shots, path, self._frames().root))
+        notes += write_poses(shots, path)
+        if path.suffix.lower() == ".json":
+            write_cvat_labels(shots.skeleton, path.with_name("cvat_labels.json"))
+            findings = check_coco(path)
+            notes += [finding.message for finding in findings if finding.severity == "error"]
+            if len(notes) == 1:
+                notes.append("The check found nothing wrong.")
+        return tuple(notes)
+
+    def export_yolo(self, folder: Path) -> Iterator[tuple[int, int]]:
+        """Write the labelled poses and their images for YOLO's trainer, one image at a time.
+
+        Yields
+        ------
+        images written so far and their number
+
+        Raises
+        ------
+        FlexPoseError : nothing is labelled, or the folder cannot be written.
+        """
+        shots, frames = self._some_shots(), self._frames()
+        index = {name: i for i, name in enumerate(frames.names)}
+        with YoloWriter(folder, shots) as writer:
+            names = list(dict.fromkeys(shots.image_ids or ()))
+            for number, name in enumerate(names, start=1):
+                writer.add(name, frames.read(index[name]))
+                yield number, len(names)
+
+    def _some_shots(self) -> PoseSet:
+        shots = self.shots()
+        if not len(shots):
+            raise FlexPoseError("No frame is complete yet, so there is nothing to export.")
+        return shots
+
+    def _written(self, shots: PoseSet) -> Path:
+        """The shots as a file of their own for each job, so that later labels leave it alone."""
+        folder = self._project().folder / "shots"
+        folder.mkdir(exist_ok=True)
+        number = sum(1 for _ in folder.glob("*.coco.json")) + 1
+        path = folder / f"shots-{number:04d}.coco.json"
+        write_coco(shots, path)
+        return path
+
+    # ------------------------------------------------------------ parts
+
+    def _on_event(self, event: JobEvent) -> None:
+        request = self.desk.request
+        if request is None or request.command != "adapt":
+            return
+        if isinstance(event, MapReady) and self._before is None:
+            source, shots = event.counts["source"], event.counts["shots"]
+            poses = event.poses.reshape(len(event.poses), -1)
+            self._before = energy_distance(poses[:source], poses[source : source + shots])
+        elif isinstance(event, MetricsReady) and "energy_distance" in event.metrics:
+            self.figures = AdaptFigures.of(event.metrics, self._before)
+        elif isinstance(event, JobFinished):
+            self.candidate = request.run.path
+            self.model_changed.emit()
+
+    def _on_project(self) -> None:
+        self.candidate = self.figures = None
+        self.model = None if self.session.project is None else _model_in_use(self._runs)
+        self.model_changed.emit()
+
+    @property
+    def _runs(self) -> Path:
+        return self._project().folder / "runs"
+
+    def _project(self) -> AnnotationProject:
+        if self.session.project is None:
+            raise FlexPoseError("No project is open.", "Open a folder, a video or a project first.")
+        return self.session.project
+
+    def _frames(self) -> FrameSource:
+        if self.session.frames is None:
+            raise FlexPoseError("No images are open.", "Open a folder, a video or a project first.")
+        return self.session.frames
+
+
+def _threads() -> dict[str, int]:
+    """All processors but one, which the window keeps."""
+    return {"threads": max(1, (os.cpu_count() or 2) - 1)}
+
+
+def _model_in_use(runs: Path) -> Path | None:
+    """The run that the file in the runs' folder names, if it is still there."""
+    note = runs / IN_USE
+    if not note.is_file():
+        return None
+    run = runs / note.read_text(encoding="utf-8").strip()
+    return run if run.parent == runs and RunDir(run).checkpoints.is_dir() else None
+
+
+class _Sizes(Mapping[str, tuple[int, int]]):
+    """Image sizes by frame name, looked up only when asked for."""
+
+    def __init__(self, frames: FrameSource) -> None:
+        self._frames = frames
+        self._index = {name: i for i, name in enumerate(frames.names)}
+
+    def __getitem__(self, name: str) -> tuple[int, int]:
+        return self._frames.size(self._index[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._index
+
+    def __iter__(self) -> Any:
+        return iter(self._index)
+
+    def __len__(self) -> int:
+        return len(self._index)

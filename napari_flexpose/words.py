@@ -1,0 +1,19 @@
+"""Numbers as people say them."""
+
+from __future__ import annotations
+
+
+def time_left(seconds: float) -> str:
+    """How long something still takes, rounded the way people round."""
+    if seconds < 5:
+        return "a few seconds left"
+    if seconds < 55:
+        return f"about {5 * max(round(seconds / 5), 1)} s left"
+    if seconds < 5400:
+        return f"about {max(round(seconds / 60), 1)} min left"
+    return f"about {seconds / 3600:.1f} hours left"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, ``1 pose`` or ``12 poses``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import numpy as np
+
+from flexpose.annotation.label import FrameLabel, mark_absent, place
+from napari_flexpose.convert import edge_vectors, joint_sides, shown_joints, to_rows_columns, to_xy
+
+
+def test_rows_and_columns_and_back():
+    points = np.random.default_rng(0).normal(size=(4, 3, 2)).astype(np.float32)
+    np.testing.assert_array_equal(to_xy(to_rows_columns(points)), points)
+
+
+def test_x_becomes_the_column():
+    np.testing.assert_array_equal(to_rows_columns(np.array([[3.0, 7.0]])), [[7, 3]])
+
+
+def test_joints_without_a_position_stay_out(puppet):
+    label = place(FrameLabel.empty(5), 1, 3, 7)
+    label = mark_absent(place(label, 4, 5, 5), 2)
+    assert shown_joints(label).tolist() == [1, 4]
+
+
+def test_edges_need_both_ends(puppet):
+    label = place(place(FrameLabel.empty(5), 0, 1, 2), 1, 4, 6)
+    vectors, drawn = edge_vectors(label, puppet.edges)
+    assert drawn.tolist() == [0]
+    np.testing.assert_array_equal(vectors, [[[2, 1], [4, 3]]])
+    assert edge_vectors(label, ())[0].shape == (0, 2, 2)
+
+
+def test_sides_are_those_of_the_pairs(puppet):
+    assert joint_sides(puppet) == ("middle", "middle", "left", "right", "middle")

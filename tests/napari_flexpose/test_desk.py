@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from held_runner import HeldRunner
+
+from flexpose.configs.adaptation import AdaptConfig, SampleConfig
+from flexpose.errors import DeviceMemoryError, FlexPoseError
+from flexpose.events import (
+    JobCancelled,
+    JobEvent,
+    JobFailed,
+    JobFinished,
+    JobStarted,
+    PhaseChanged,
+    StepCompleted,
+)
+from napari_flexpose import runners
+from napari_flexpose.desk import JobDesk
+from napari_flexpose.runners import InlineRunner, JobRequest
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> AdaptConfig:
+    return AdaptConfig(shots=tmp_path / "shots.json", batch_size=64)
+
+
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], JobDesk]:
+    """A desk whose every job is the given one."""
+
+    def make(job: Callable[..., Iterator[JobEvent]]) -> JobDesk:
+        monkeypatch.setattr(runners, "resolve", lambda target: job)
+        return JobDesk(InlineRunner())
+
+    return make
+
+
+def heard(desk: JobDesk) -> list[object]:
+    """States and events in the order in which the desk tells them."""
+    told: list[object] = []
+    desk.state_changed.connect(told.append)
+    desk.happened.connect(lambda event: told.append(type(event).__name__))
+    return told
+
+
+def test_a_job_runs_from_running_to_idle_with_one_terminal_event(inline, config, tmp_path):
+    def job(config: Any, run: Any, cancel: Any) -> Iterator[JobEvent]:
+        yield JobStarted("adapt", 1, run.path)
+        yield StepCompleted(1, 1)
+        yield JobFinished(run.path)
+
+    desk = inline(job)
+    told = heard(desk)
+    run = desk.start("adapt", config, tmp_path / "runs")
+    steps = ["PhaseChanged", "JobStarted", "StepCompleted", "JobFinished"]
+    assert told == ["running", *steps, "idle"]
+    assert desk.result == run.path
+    assert desk.last == StepCompleted(1, 1)
+
+
+def test_cancelling_ends_the_job_and_leaves_no_result(inline, config, tmp_path):
+    def job(config: Any, run: Any, cancel: Any) -> Iterator[JobEvent]:
+        yield JobStarted("adapt", 9, run.path)
+        for step in range(1, 10):
+            if cancel.cancelled:
+                yield JobCancelled(step - 1)
+                return
+            yield StepCompleted(step, 9)
+
+    desk = inline(job)
+    states: list[str] = []
+    desk.state_changed.connect(states.append)
+    desk.happened.connect(lambda e: desk.cancel() if isinstance(e, StepCompleted) else None)
+    desk.start("adapt", config, tmp_path)
+    assert states == ["running", "cancelling", "idle"]
+    assert desk.ended == JobCancelled(1)
+    assert desk.result is None
+
+
+def test_cancelling_before_the_start_does_not_wait_for_it(inline, config, tmp_path):
+    begun: list[str] = []
+
+    def job(config: Any, run: Any, cancel: Any) -> Iterator[JobEvent]:
+        yield PhaseChanged("loading the prior")
+        begun.append("loaded")
+        yield JobStarted("adapt", 9, run.path)
+
+    desk = inline(job)
+    desk.happened.connect(lambda e: desk.cancel() if isinstance(e, PhaseChanged) else None)
+    desk.start("adapt", config, tmp_path)
+    assert desk.ended == JobCancelled(0)
+    assert not begun
+
+
+def test_stopping_early_can_still_be_cancelled(config, tmp_path):
+    runner = HeldRunner()
+    desk = JobDesk(runner)
+    desk.start("adapt", config, tmp_path)
+    desk.cancel(keep=True)
+    assert (desk.state, runner.request.cancel.stopped) == ("stopping", True)
+    assert not runner.request.cancel.cancelled
+    desk.cancel()
+    assert (desk.state, runner.request.cancel.cancelled) == ("cancelling", True)
+    runner.tell(JobCancelled(3))
+    assert desk.state == "idle"
+
+
+def test_a_failure_is_told_and_the_desk_is_idle_again(inline, config, tmp_path):
+    def job(config: Any, run: Any, cancel: Any) -> Iterator[JobEvent]:
+        yield JobStarted("adapt", 9, run.path)
+        raise RuntimeError("out of luck")
+
+    desk = inline(job)
+    desk.start("adapt", config, tmp_path)
+    assert desk.state == "idle"
+    assert isinstance(desk.ended, JobFailed)
+    assert "out of luck" in str(desk.ended.error)
+    assert "RuntimeError" in desk.ended.details
+
+
+def test_a_watcher_that_fails_does_not_leave_the_desk_busy(config, tmp_path):
+    runner = HeldRunner()
+    desk = JobDesk(runner)
+    desk.happened.connect(lambda event: 1 / 0)
+    desk.start("adapt", config, tmp_path)
+    with pytest.raises(Exception, match="division"):
+        runner.tell(JobFinished())
+    assert desk.state == "idle"
+
+
+def test_a_runner_that_cannot_start_leaves_the_desk_idle(config, tmp_path):
+    class Broken(HeldRunner):
+        def submit(self, request: JobRequest, on_event: Callable[[JobEvent], None]) -> None:
+            raise FlexPoseError("no threads left")
+
+    desk = JobDesk(Broken())
+    with pytest.raises(FlexPoseError, match="no threads"):
+        desk.start("adapt", config, tmp_path)
+    assert desk.state == "idle"
+
+
+def test_a_second_job_is_refused_with_a_sentence(config, tmp_path):
+    desk = JobDesk(HeldRunner())
+    desk.start("adapt", config, tmp_path)
+    with pytest.raises(FlexPoseError, match=r"running already \(adapt\)"):
+        desk.start("adapt", config, tmp_path)
+
+
+def test_out_of_memory_offers_half_the_batch_and_only_when_asked(config, tmp_path):
+    runner = HeldRunner()
+    desk = JobDesk(runner)
+    first = desk.start("adapt", config, tmp_path)
+    assert not desk.can_retry_smaller()
+    runner.tell(JobFailed(DeviceMemoryError("The device ran out of memory.")))
+    assert desk.state == "idle"
+    assert desk.can_retry_smaller()
+    second = desk.retry_smaller()
+    assert runner.request.config == config.model_copy(update={"batch_size": 32})
+    assert second.path != first.path
+
+
+def test_other_failures_offer_no_smaller_batch(config, tmp_path):
+    runner = HeldRunner()
+    desk = JobDesk(runner)
+    desk.start("adapt", config, tmp_path)
+    runner.tell(JobFailed(FlexPoseError("something else")))
+    assert not desk.can_retry_smaller()
+
+
+def test_the_command_line_names_the_runs_settings_and_the_file(config, tmp_path):
+    runner = HeldRunner()
+    desk = JobDesk(runner)
+    assert desk.command_line() == ""
+    run = desk.start("adapt", config, tmp_path)
+    assert desk.command_line() == f"flexpose-train adapt --config {run.config_file}"
+    runner.tell(JobFinished())
+    out = tmp_path / "my poses.json"
+    run = desk.start("sample", SampleConfig(model="body15", out=out), tmp_path)
+    assert desk.command_line().endswith(f"--config {run.config_file} --out '{out}' --overwrite")
+
+
+def test_a_coco_file_that_a_job_made_is_checked(inline, tmp_path):
+    out = tmp_path / "poses.json"
+
+    def job(config: Any, run: Any, cancel: Any) -> Iterator[JobEvent]:
+        out.write_text('{"images": [], "annotations": [], "categories": []}', encoding="utf-8")
+        yield JobStarted("sample", 1, run.path)
+        yield JobFinished(out)
+
+    desk = inline(job)
+    events: list[JobEvent] = []
+    desk.happened.connect(events.append)
+    desk.start("sample", SampleConfig(model="body15", out=out), tmp_path)
+    checks = [event for event in events if getattr(event, "split", "") == "check"]
+    assert len(checks) == 1
+    assert checks[0].metrics["errors"] == 1  # no category

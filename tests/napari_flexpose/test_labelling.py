@@ -1,0 +1,224 @@
+"""Labelling in the real window, by mouse and keys."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flexpose.annotation.label import ABSENT, OCCLUDED, UNDECIDED, VISIBLE
+
+pytestmark = pytest.mark.gui
+NEAR = 0.5  # image pixels; the canvas has whole pixels only
+
+
+def state(user) -> list[int]:
+    return user.dock.session.label.state.tolist()
+
+
+def points(user) -> np.ndarray:
+    return user.dock.session.label.points
+
+
+def test_clicks_alone_label_all_joints_where_the_mouse_is(user):
+    places = user.label_all()
+    label = user.dock.session.label
+    assert label.complete
+    np.testing.assert_allclose(label.points, places, atol=NEAR)
+    user.click(100, 30)  # nothing is undecided any more
+    assert user.dock.session.label.equals(label)
+
+
+def test_keys_say_occluded_and_absent(user):
+    user.click(30, 30)
+    user.key("O")  # the joint just placed
+    user.key("X")  # the current one
+    assert state(user)[:3] == [OCCLUDED, ABSENT, UNDECIDED]
+    assert user.dock.session.joint == 2
+    assert user.dock.layers.points.symbol.tolist() == ["ring"]
+    user.key("Delete")  # nothing said about the third: the second
+    assert state(user)[:2] == [OCCLUDED, UNDECIDED]
+
+
+def test_undo_and_redo_follow_the_frames(user):
+    user.click(30, 30)
+    user.key("Right")
+    user.click(40, 40)
+    user.key("Control+Z")
+    assert state(user)[0] == UNDECIDED
+    user.key("Control+Z")
+    session = user.dock.session
+    assert session.frame == 0
+    assert state(user)[0] == UNDECIDED
+    user.key("Control+Shift+Z")
+    user.key("Control+Shift+Z")
+    assert session.frame == 1
+    np.testing.assert_allclose(points(user)[0], (40, 40), atol=NEAR)
+
+
+def test_a_drag_moves_one_joint_and_is_one_undo_step(user):
+    user.label_all()
+    before = points(user)
+    user.drag((20, 20), (25, 60), (30, 70))
+    np.testing.assert_allclose(points(user)[0], (30, 70), atol=NEAR)
+    np.testing.assert_array_equal(points(user)[1:], before[1:])
+    user.key("Control+Z")
+    np.testing.assert_array_equal(points(user), before)
+
+
+def test_shift_and_drag_move_the_whole_pose(user):
+    user.label_all()
+    before = points(user)
+    user.drag((20, 20), (24, 22), (28, 26), shift=True)
+    moved = points(user) - before
+    np.testing.assert_allclose(moved, np.tile((8, 6), (15, 1)), atol=2 * NEAR)
+    user.key("Control+Z")
+    np.testing.assert_array_equal(points(user), before)
+
+
+def test_dragging_the_background_pans_and_labels_nothing(user):
+    centre = user.viewer.scene.camera.center
+    user.drag((60, 50), (70, 60), (80, 70))
+    assert user.viewer.scene.camera.center != centre
+    assert set(state(user)) == {UNDECIDED}
+
+
+def test_zoom_stays_from_frame_to_frame(user):
+    zoom = user.viewer.scene.camera.zoom
+    user.wheel(60, 50, 3)
+    zoomed = user.viewer.scene.camera.zoom
+    assert zoomed > zoom
+    user.key("Right")
+    assert user.dock.session.frame == 1
+    assert user.viewer.scene.camera.zoom == zoomed
+
+
+def test_joints_keep_their_size_on_the_screen(user):
+    user.label_all()
+    layer, camera = user.dock.layers.points, user.viewer.scene.camera
+    before = layer.size * camera.zoom
+    user.wheel(60, 50, 3)
+    np.testing.assert_allclose(layer.size * camera.zoom, before, rtol=1e-5)
+
+
+def test_template_is_suggested_until_accepted(user):
+    user.key("T")
+    label = user.dock.session.label
+    assert label.suggested.all()
+    assert set(user.dock.layers.points.features["status"]) == {"suggested"}
+    np.testing.assert_allclose(user.dock.layers.points.face_color[:, 3], 0.5)
+    user.key("Enter")
+    label = user.dock.session.label_of("0.png")
+    assert label.verdict == "reviewed"
+    assert not label.suggested.any()
+    assert user.dock.session.frame == 1
+
+
+def test_mirror_and_swap(user):
+    user.label_all()
+    flip = list(user.dock.session.skeleton.flip_index)
+    before = points(user)
+    user.key("W")
+    np.testing.assert_array_equal(points(user), before[flip])
+    user.key("W")
+    user.key("M")
+    axis = before[:, 0].min() + before[:, 0].max()
+    np.testing.assert_allclose(points(user)[flip, 0], axis - before[:, 0], atol=1e-3)
+    user.key("M")
+    np.testing.assert_allclose(points(user), before, atol=1e-3)
+
+
+def test_copying_suggests_the_pose_labelled_last(user):
+    user.label_all()
+    labelled = points(user)
+    user.key("Right")
+    user.key("C")
+    label = user.dock.session.label
+    np.testing.assert_array_equal(label.points, labelled)
+    assert label.suggested.all()
+    assert not label.complete
+
+
+def test_accepting_goes_to_the_next_frame_of_the_list(user):
+    user.dock.session.set_work(["0.png", "2.png"])
+    user.label_all()
+    user.key("Enter")
+    assert user.dock.session.frame == 2
+    assert user.dock.session.progress() == (1, 2)
+
+
+def test_holding_h_hides_the_skeleton(user):
+    user.label_all()
+    layers = user.dock.layers
+    user.key("H", hold=True)
+    assert (layers.points.opacity, layers.edges.opacity) == (0.0, 0.0)
+    user.release("H")
+    assert layers.points.opacity == 1.0
+    assert layers.edges.opacity > 0.5
+
+
+def test_keys_of_napari_that_would_harm_do_nothing(user):
+    user.label_all()
+    before = user.dock.session.label
+    layer = user.dock.layers.points
+    layer.selected_data = {0, 1}
+    for key in ("1", "5"):
+        user.key(key)
+    assert len(layer.data) == 15
+    assert layer.mode == "pan_zoom"
+    layer.mode = "add"
+    assert layer.mode == "pan_zoom"
+    assert user.dock.session.label.equals(before)
+
+
+def test_keys_act_on_our_layer_only(user):
+    user.click(30, 30)
+    user.viewer.layers.selection.active = user.dock.layers.image
+    user.key("X")
+    assert state(user)[1] == UNDECIDED
+
+
+def test_current_joint_is_named_on_the_canvas(user):
+    text = user.viewer.canvas.overlays.text
+    assert (text.visible, text.box) == (True, True)
+    assert text.text == "neck, 1 of 15"
+    user.key("Down")
+    assert text.text == "head, 2 of 15"
+
+
+def test_labels_are_there_when_opened_again(user, open_dock, images):
+    user.label_all()
+    user.click(40, 50)
+    user.key("Control+Shift+S")
+    label = user.dock.session.label
+    user.dock.shut_down()
+    again = open_dock(images)
+    assert again.dock.session.label.equals(label)
+    assert len(again.dock.layers.points.data) == 15
+
+
+def test_two_windows_share_nothing(user, open_dock, tmp_path):
+    other = open_dock()
+    user.click(30, 30)
+    assert other.dock.session.project is None
+    assert not other.viewer.layers
+    assert state(user)[0] == VISIBLE
+
+
+def test_deleting_our_layers_loses_no_label(user):
+    user.label_all()
+    user.viewer.layers.remove(user.dock.layers.points)
+    assert not user.viewer.layers
+    assert user.dock.session.label.complete
+    user.dock.session.next_frame()
+    user.dock.session.previous_frame()
+    assert len(user.dock.layers.points.data) == 15
+
+
+def test_an_unreadable_image_is_told_and_stops_nothing(user, images):
+    (images / "1.png").write_bytes(b"no image")
+    user.key("Right")
+    assert "1.png" in user.dock.status.text()
+    user.click(60, 50)
+    assert state(user)[0] == UNDECIDED
+    user.key("Right")
+    assert user.dock.session.frame == 2
