@@ -92,8 +92,9 @@ def main() -> None:
         f"{', '.join(map(str, SEEDS))}: mean ± standard deviation; the last columns are means over "
         "the targets, of the energy distance and of the spread ratio.\n"
         f"\n### Pull of tau towards the identity, within the default\n\n{table(done, pulls())}"
-        f"\n### Gamma in Eq. 5, tau alone\n\n{table(done, gammas())}"
     )
+    if any(r["row"] in gammas() for r in done):
+        text += f"\n### Gamma in Eq. 5, tau alone\n\n{table(done, gammas())}"
     atomic_write_text(args.out.with_suffix(".md"), text)
 
 
