@@ -20,11 +20,15 @@ from flexpose.evaluation.figures import pose_sheet
 from flexpose.evaluation.report import markdown_table, summary_table
 from flexpose.geometry import canvas_poses, normalised
 from flexpose.io.base import atomic_write_text
+from flexpose.models.generator import styles
 from flexpose.models.prior import load_prior, load_regressor
+from flexpose.models.regressor import PoseRegressor
+from flexpose.rendering.fit import PoseFit
 from flexpose.rendering.soft import Renderer
 from flexpose.sampling import PoseModel, PoseSampler
 from flexpose.shipped import shipped_priors
 from flexpose.training.data import load_source
+from flexpose.training.regressor import taught_generator
 
 SEEDS = (0, 1, 2)
 
@@ -75,25 +79,53 @@ def main() -> None:
 
 @torch.no_grad()
 def regressor_table(data: Path, val: np.ndarray) -> str:
-    """Joint distance of beta on clean drawings of poses it never saw."""
+    """Joint distance of beta, alone and fitted, on drawings of poses it never saw."""
     beta, skeleton, style = load_regressor("body15-regressor")
-    sets = {
+    render = Renderer(skeleton, style)
+    fit = PoseFit(render)
+    rows = []
+    for name, poses in {
         "COCO val2017": val,
         "JHMDB golf": normalised(jhmdb_action(data, "golf").test.keypoints),
         "Bandai, 4 cameras": normalised(mocap(data).test.keypoints[:2000]),
-    }
-    render = Renderer(skeleton, style)
-    rows = []
-    for name, poses in sets.items():
-        tensor = torch.from_numpy(poses)
-        read = torch.cat([beta(render(part))[0] for part in tensor.split(200)])
-        pixels = (read - tensor).norm(dim=2).flatten() * (style.size - 1) / 2
-        quantiles = pixels.quantile(torch.tensor([0.5, 0.95, 0.99])).tolist()
-        rows.append([name, str(len(poses)), *(f"{v:.2f}" for v in (pixels.mean(), *quantiles))])
-    head = ["drawings of", "poses", "mean px", "median", "95 %", "99 %"]
-    return f"Beta, joint distance in pixels of a {style.size} px canvas:\n\n" + markdown_table(
-        head, rows
+    }.items():
+        wanted = torch.from_numpy(poses)
+        chunks = [(part, render(part)) for part in wanted.split(200)]
+        rows += read_rows(name, chunks, beta, fit, style.size)
+    if "body15-image" in shipped_priors():
+        drawer = taught_generator("body15-image", skeleton, style, torch.device("cpu"))
+        z = torch.randn(2000, drawer.z_dim, generator=generator_for(0, 2))
+        chunks = [
+            (drawer.mapping.pose(part), drawer.synthesize(styles(drawer, part)).images)
+            for part in z.split(100)
+        ]
+        rows += read_rows("body15-image, its teacher's poses", chunks, beta, fit, style.size)
+    head = ["drawings of", "poses", "read by", "mean px", "median", "95 %", "99 %"]
+    return (
+        f"Reading keypoints, joint distance in pixels of a {style.size} px canvas. *Fitted* is "
+        "what sampling uses: two steps of `rendering/fit.py` from where beta sees the joints.\n\n"
+        f"{markdown_table(head, rows)}"
     )
+
+
+def read_rows(
+    name: str,
+    chunks: list[tuple[torch.Tensor, torch.Tensor]],
+    beta: PoseRegressor,
+    fit: PoseFit,
+    size: int,
+) -> list[list[str]]:
+    """A row of beta alone and one of beta and fit, over chunks of poses and their images."""
+    seen = [beta(images)[0] for _, images in chunks]
+    fitted = [fit(s, images)[0] for s, (_, images) in zip(seen, chunks, strict=True)]
+    wanted = torch.cat([poses for poses, _ in chunks])
+    rows = []
+    for reader, read in (("beta", seen), ("beta, fitted", fitted)):
+        pixels = (torch.cat(read) - wanted).norm(dim=2).flatten() * (size - 1) / 2
+        quantiles = pixels.quantile(torch.tensor([0.5, 0.95, 0.99])).tolist()
+        figures = [f"{v:.2f}" for v in (pixels.mean(), *quantiles)]
+        rows.append([name, str(len(wanted)), reader, *figures])
+    return rows
 
 
 if __name__ == "__main__":

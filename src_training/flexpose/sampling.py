@@ -23,7 +23,6 @@ from flexpose.models.prior import (
     under_prefix,
 )
 from flexpose.models.transfer import TransferFunction, TransferredGenerator
-from flexpose.rendering.soft import Renderer
 from flexpose.weighting import EnergyWeights
 
 _CHUNK = {"image": 128, "keypoints": 4096}  # latents a forward pass; larger ones fall out of cache
@@ -149,7 +148,7 @@ def generate(generator: PoseGenerator, z: Tensor, truncation: float = 1.0) -> Po
 def keypoints(generator: PoseGenerator, prior: Prior, z: Tensor) -> Tensor:
     """Unit keypoints (n, J, 2) of a generator: its own, or read by the prior's beta."""
     output = generate(generator, z)
-    return output.keypoints if output.keypoints is not None else prior.read(output)
+    return output.keypoints if output.keypoints is not None else prior.read(output)[0]
 
 
 def chosen_layers(generator: PoseGenerator, layers: tuple[int, ...] | str) -> list[int]:
@@ -184,10 +183,8 @@ class PoseSampler:
         self.generator = model.generator
         self.device = self.generator.w_mean.device
         self.counts = Drawn()
-        self._render: Renderer | None = None
         self._threshold = float("inf")
         if model.prior.regressor is not None and reject > 0:
-            self._render = Renderer(model.prior.skeleton, model.prior.style, self.device)
             errors = [
                 self._read(torch.Generator().manual_seed(i), model.chunk)[1] for i in range(8)
             ]
@@ -243,8 +240,4 @@ class PoseSampler:
         output = generate(self.generator, z, self.truncation)
         if output.keypoints is not None:
             return output.keypoints, output.keypoints.new_zeros(count)
-        poses = self.model.prior.read(output)
-        if self._render is None or output.images is None:
-            return poses, poses.new_zeros(count)
-        redrawn = self._render(poses)
-        return poses, (redrawn - output.images).square().mean(dim=(1, 2, 3))
+        return self.model.prior.read(output)

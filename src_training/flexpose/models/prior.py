@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from flexpose.models.keypoint_generator import (
 )
 from flexpose.models.regressor import PoseRegressor
 from flexpose.models.stylegan import ImageDiscriminator, StyleGenerator
+from flexpose.rendering.fit import PoseFit
+from flexpose.rendering.soft import Renderer
 from flexpose.rendering.style import DrawingStyle
 from flexpose.shipped import shipped_priors
 from flexpose.skeleton import Skeleton
@@ -49,15 +52,29 @@ class Prior:
     style: DrawingStyle
     meta: CheckpointMeta
     path: Path
-    regressor: PoseRegressor | None
+    regressor: PoseRegressor | None = None
     source_sample: Tensor | None = None
     source_map: Tensor | None = None
 
-    def read(self, output: PoseOutput) -> Tensor:
-        """Keypoints (n, J, 2) that beta reads from generated images, box-normalised."""
+    @cached_property
+    def fit(self) -> PoseFit:
+        """Alpha turned round: makes what beta reads exact."""
+        return PoseFit(Renderer(self.skeleton, self.style, self.generator.w_mean.device))
+
+    def read(self, output: PoseOutput) -> tuple[Tensor, Tensor]:
+        """Keypoints read from generated images, and how far each image is from a drawing of them.
+
+        Their values are fitted to the image, their gradient is beta's.
+
+        Returns
+        -------
+        float (n, J, 2), unit space, box-normalised, and float (n,), mean square difference
+        """
         if self.regressor is None or output.images is None:
             raise CheckpointError(f"The prior {self.path} draws images; reading them needs beta.")
-        return box_normalised(self.regressor(output.images)[0])
+        seen = self.regressor(output.images)[0]
+        fitted, error = self.fit(seen.detach(), output.images.detach())
+        return box_normalised(seen + (fitted - seen).detach()), error
 
 
 def build_networks(
@@ -140,7 +157,9 @@ def load_generator(name: str | Path, device: torch.device | str = "cpu") -> Prio
     frozen(generator, device)
     style = DrawingStyle.from_dict(found.meta.style)
     sample, places = (found.tensors.get(f"source_{name}") for name in ("sample", "map"))
-    return Prior(generator, skeleton, style, found.meta, found.path, None, sample, places)
+    return Prior(
+        generator, skeleton, style, found.meta, found.path, source_sample=sample, source_map=places
+    )
 
 
 def load_prior(

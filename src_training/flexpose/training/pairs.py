@@ -73,7 +73,7 @@ class PairedLoss:
         output = generate(self.generator, z)
         made = output.keypoints
         if made is None and (part.features == "keypoints" or part.energy_weight):
-            made = self.prior.read(output)
+            made, _ = self.prior.read(output)
         losses: dict[str, Tensor] = {}
         if part.features == "keypoints":
             assert made is not None
