@@ -63,13 +63,15 @@ class PoseFit:
         weight, pull = torch.zeros_like(glow), torch.zeros_like(glow)
         error = poses.new_zeros(len(poses))
         for color, plane in zip(self.renderer.colors.T, wanted.unbind(1), strict=True):
-            # a pixel of a channel follows the one limb that is brightest there, of equals the first
+            # a pixel of a channel follows the limb that is brightest there; of equal ones, which
+            # share a joint there, each counts
             tint = color.view(1, -1, 1, 1)
-            top, limb = (glow * tint).max(dim=1, keepdim=True)
-            share = tint * torch.zeros_like(glow).scatter_(1, limb, 1.0)
+            bright = glow * tint
+            top = bright.amax(dim=1, keepdim=True)
+            share = (bright == top) * tint
             difference = plane.unsqueeze(1) - top
-            weight += share * tint
-            pull += share * difference
+            weight.addcmul_(share, tint)
+            pull.addcmul_(share, difference)
             error += difference.square().mean(dim=(1, 2, 3))
         gradient = torch.cat([by_start, by_end], dim=2).flatten(3)  # (n, E, 4, pixels)
         blocks = (gradient * weight.flatten(2).unsqueeze(2)) @ gradient.transpose(2, 3)
