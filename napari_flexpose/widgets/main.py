@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import napari
 from napari.settings import get_plugin_settings
 from napari.utils.notifications import show_error
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QLabel, QMainWindow, QScrollArea, QWidget
 
 from flexpose.errors import FlexPoseError
@@ -30,7 +30,8 @@ TICK = 5000
 """Milliseconds between two looks at what is to be saved."""
 LOOK_AGAIN = 300
 """Milliseconds of rest after an edit until the later steps are asked whether they can begin."""
-WIDTH = 376
+WIDTH = 350
+"""Pixels that a step has at least; more where its words need more."""
 OPEN_FIRST = "Open images first."
 
 
@@ -81,12 +82,7 @@ class FlexPoseDock(QWidget):
             step.toggled.connect(lambda opened, step=step: self._on_toggled(step, opened))
         self._steps = steps
         steps.addStretch()
-        area = QScrollArea()
-        area.setWidget(inside)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area = TallArea(inside)
         self.status = quiet_label()
         self.status.setObjectName("said")
         self.saved = QLabel()
@@ -94,7 +90,6 @@ class FlexPoseDock(QWidget):
         outer = column(self, margin=6)
         outer.addWidget(area, 1)
         outer.addLayout(row(self.status, self.saved, stretch=(1, 0)))
-        self.setMinimumWidth(WIDTH)
         self._restyle()
 
     def _on_toggled(self, step: Step, opened: bool) -> None:
@@ -291,6 +286,31 @@ class FlexPoseDock(QWidget):
         with contextlib.suppress(LookupError):  # the user has closed it
             self.viewer.window.remove_dock_widget(preview)
         preview.deleteLater()
+
+
+class TallArea(QScrollArea):
+    """Scrolls what is too tall, and is never narrower than what is in it."""
+
+    def __init__(self, inside: QWidget) -> None:
+        super().__init__()
+        self.setWidget(inside)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+
+    def minimumSizeHint(self) -> QSize:
+        """As wide as the contents and the bar beside them."""
+        inside, bar = self.widget(), self.verticalScrollBar()
+        assert inside is not None and bar is not None
+        wide = max(inside.minimumSizeHint().width(), WIDTH) + bar.sizeHint().width()
+        return QSize(wide, super().minimumSizeHint().height())
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Pass on that the contents want another size."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().eventFilter(watched, event)
 
 
 def saved_words(session: FlexPoseSession) -> str:
