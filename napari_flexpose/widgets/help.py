@@ -30,6 +30,7 @@ class HelpDialog(QDialog):
         layout.addLayout(beside)
         note = QLabel("Keys act while the layer Joints is selected. Every action has a button too.")
         note.setWordWrap(True)
+        note.setContentsMargins(0, 10, 0, 0)
         layout.addWidget(note)
         close = action_button("Close", "Close this window", self.close)
         close.setFixedWidth(90)

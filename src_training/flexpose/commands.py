@@ -114,6 +114,13 @@ COMMANDS = (
         "how far poses are from poses of a reference",
         is_job=False,
     ),
+    Command(
+        "evaluate keypoints",
+        "flexpose.cli.tools:ScoreConfig",
+        "flexpose.cli.tools:score",
+        "how near predicted keypoints are to true ones",
+        is_job=False,
+    ),
 )
 
 

@@ -193,9 +193,7 @@ def _reasons(
     owner = np.argmin(distances[:, np.concatenate([rows, others])], axis=1)
     sizes = np.bincount(owner, minlength=len(rows))[: len(rows)].tolist()
     reasons = [
-        f"stands for about {round(size * weight)} similar frames"
-        if size > 1
-        else "unlike any other frame"
+        f"like about {round(size * weight)} others" if size > 1 else "unlike any other frame"
         for size in sizes
     ]
     if len(others):

@@ -91,7 +91,7 @@ def test_the_first_frame_is_typical_and_the_reasons_say_what_each_stands_for():
     first, second = suggest_frames(source, [], 2)
     assert (first.index < 30, first.reason, first.distance) == (True, "most typical frame", None)
     assert second.index >= 30
-    assert second.reason == "stands for about 10 similar frames"
+    assert second.reason == "like about 10 others"
 
 
 def test_labelled_frames_count_as_covered():

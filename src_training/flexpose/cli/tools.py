@@ -213,6 +213,35 @@ def compare_distributions(config: CompareConfig) -> ToolResult:
     return ToolResult(report.to_markdown(), json.loads(report.to_json()))
 
 
+class ScoreConfig(ConfigBase):
+    """Settings of ``evaluate keypoints``."""
+
+    predicted: Annotated[Path, tyro.conf.Positional] = Field(
+        title="Predicted poses", description="Any file that convert reads; one person an image."
+    )
+    truth: Annotated[Path, tyro.conf.Positional] = Field(
+        title="True poses", description="Of the same images, by their names."
+    )
+    reference: Literal["image", "box", "torso", "head", "inter-ocular", "own"] = Field(
+        "image", title="Reference", description="The length that PCK's thresholds are shares of."
+    )
+    thresholds: tuple[float, ...] = Field(
+        (0.05, 0.1, 0.2), title="Thresholds", description="Of PCK, shares of the reference."
+    )
+
+
+def score(config: ScoreConfig) -> ToolResult:
+    """Distances and PCK of predictions; their joints are mapped to the true ones."""
+    from flexpose.evaluation.keypoints import score_keypoints
+    from flexpose.io import read_poses
+    from flexpose.mapping import map_poses
+
+    truth = read_poses(config.truth)
+    predicted = map_poses(read_poses(config.predicted), truth.skeleton)
+    report = score_keypoints(predicted, truth, config.reference, config.thresholds)
+    return ToolResult(report.to_markdown(), json.loads(report.to_json()))
+
+
 class ImportPriorConfig(ConfigBase):
     """Settings of ``import-prior``."""
 

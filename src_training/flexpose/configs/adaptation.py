@@ -15,10 +15,10 @@ class PairsConfig(ConfigBase):
     """How Eq. 5 is fitted under the matchings index and ot."""
 
     features: Literal["keypoints", "beta", "vgg16", "vgg19", "mobilenet"] = Field(
-        "beta",
+        "keypoints",
         title="Features compared (Gamma)",
-        description="beta: the regressor's feature maps and a blur pyramid; keypoints: joint "
-        "positions; the others need weights on disk.",
+        description="keypoints: joint positions, nearest to the target in our measurements; beta: "
+        "the regressor's feature maps and a blur pyramid; the others need weights on disk.",
         json_schema_extra={"source": "FlexPose, Eq. 5 (VGG); ours (beta, keypoints)"},
     )
     feature_weights: Path | None = Field(
