@@ -74,6 +74,12 @@ COMMANDS = (
         writes_file=True,
     ),
     Command(
+        "train-detector",
+        "flexpose.configs.detector:DetectorConfig",
+        "flexpose.training.detector:run",
+        "learn to read poses off frames, from adapted poses and a few shots",
+    ),
+    Command(
         "demo",
         "flexpose.configs.adaptation:DemoConfig",
         "flexpose.demo:run",

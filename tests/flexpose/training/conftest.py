@@ -13,9 +13,11 @@ import yaml
 from flexpose import sampling
 from flexpose.checkpoint import load_checkpoint
 from flexpose.configs.adaptation import AdaptConfig, SampleConfig
+from flexpose.configs.detector import DetectorConfig
 from flexpose.configs.prior import PriorConfig, RegressorConfig
 from flexpose.events import JobFinished
 from flexpose.io import write_poses
+from flexpose.mannequin import mannequin_frames
 from flexpose.sampling import PoseSampler
 from flexpose.training import adaptation, loop, prior
 
@@ -107,6 +109,26 @@ class Workshop:
         values = {"model": str(self.keypoints), "n": 50, "size": 64}
         return SampleConfig.model_validate({**values, "device": "cpu", **changes})
 
+    def detector(self, **changes: Any) -> DetectorConfig:
+        labels = self.frames / "mannequin.coco.json"
+        values = {
+            "frames": {"path": self.frames, "crop": "boxes", "boxes": labels},
+            "poses": labels,
+            "shots": self.path / "frames-shots.npz",
+            "validation": labels,
+            "size": 32,
+            "width": 4,
+            "steps": 5,
+            "reader_steps": 1,
+            "batch_size": 2,
+        }
+        return DetectorConfig.model_validate({**values, "device": "cpu", **changes})
+
+    @property
+    def frames(self) -> Path:
+        """Sixteen frames of the mannequin, in eight clips."""
+        return self.path / "frames"
+
     @property
     def keypoints(self) -> Path:
         return self.path / "keypoint-prior"
@@ -137,6 +159,9 @@ def workshop(tmp_path_factory, puppet, puppet_poses, play: Callable[..., list]) 
     (path / "puppet.yaml").write_text(yaml.safe_dump(puppet.to_dict()), encoding="utf-8")
     write_poses(puppet_poses(80), path / "source.npz")
     write_poses(puppet_poses(8, seed=1, reach=1.4), path / "shots.npz")
+    frames = mannequin_frames(clips_per_action=1, frames_per_clip=2, image_size=64)
+    frames.write(shop.frames)
+    write_poses(frames.poses[::4], path / "frames-shots.npz")
     with pytest.MonkeyPatch.context() as patch:
         make_quick(patch)
         for command, config, folder in (

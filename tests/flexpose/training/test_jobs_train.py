@@ -17,6 +17,7 @@ from flexpose.events import (
     StepCompleted,
 )
 from flexpose.jobs import CancelToken, guarded
+from flexpose.models.keypoint_gan import load_detector
 from flexpose.models.prior import load_regressor
 from flexpose.runs import RunDir
 from flexpose.sampling import PoseSampler, load_model
@@ -68,6 +69,11 @@ def rows(shop):
         "adapt image, index": ("adapt", shop.adapt_image(**paired("index", "beta"), **NO_PARTS)),
         "adapt image, ot": ("adapt", shop.adapt_image(**paired("ot"), **NO_PARTS)),
         "adapt image, energy": ("adapt", shop.adapt_image(steps=3)),
+        "detector": ("train-detector", shop.detector()),
+        "detector as published": (
+            "train-detector",
+            shop.detector(channels=1, supervised_weight=0.0, frames={"path": shop.frames}),
+        ),
     }
 
 
@@ -90,6 +96,8 @@ NAMES = [
     "adapt image, index",
     "adapt image, ot",
     "adapt image, energy",
+    "detector",
+    "detector as published",
 ]
 every_job = pytest.mark.parametrize("name", NAMES)
 
@@ -175,6 +183,11 @@ def used(command, folder, shop):
         keypoints, confidence = model(torch.zeros(2, 3, style.size, style.size))
         assert keypoints.shape == (2, skeleton.num_joints, 2)
         assert confidence.shape == (2, skeleton.num_joints)
+        return
+    if command == "train-detector":
+        detector = load_detector(folder)
+        size = detector.style.size
+        assert detector(torch.zeros(2, 3, size, size)).shape == (2, 15, 2)
         return
     poses = PoseSampler(load_model(folder, regressor=shop.beta)).draw(
         30, torch.Generator().manual_seed(0)

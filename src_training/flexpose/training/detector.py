@@ -1,0 +1,348 @@
+"""KeypointGAN: a detector learns from frames, and from poses that belong to none of them.
+
+Phi draws the skeleton of a photograph, the reader finds its joints, alpha draws them again, and Psi
+gives the photograph back from this drawing and another frame of the clip; a discriminator tells
+Phi's drawings from those of poses (Jakab 2020; numbers of tomasjakab/keypointgan@541b769). Ours:
+the term of the labelled shots, coloured bones, and the moving average of Phi.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from flexpose.checkpoint import CheckpointMeta
+from flexpose.compute import generator_for, prepare, resolve_device
+from flexpose.configs.detector import DetectorConfig
+from flexpose.errors import CheckpointError, FlexPoseError
+from flexpose.events import JobEvent, PhaseChanged
+from flexpose.geometry import normalised, unit_to_canvas
+from flexpose.io.base import read_poses
+from flexpose.jobs import CancelToken
+from flexpose.models.features import NormalisedDistance, blur_pyramid, feature_extractor
+from flexpose.models.keypoint_gan import (
+    PatchDiscriminator,
+    Reconstructor,
+    SkeletonPainter,
+    SkeletonReader,
+    initialised,
+    lsgan,
+)
+from flexpose.models.prior import load_weights, with_prefix
+from flexpose.rendering.soft import Renderer
+from flexpose.rendering.style import DrawingStyle
+from flexpose.runs import RunDir
+from flexpose.skeleton import Skeleton
+from flexpose.training.clips import Clips, Labels, load_clips, load_labels, placements
+from flexpose.training.loop import Preview, Schedule, run_task
+from flexpose.training.pictures import to_uint8
+
+_INIT = 1 << 40  # a random stream beside the steps
+_POOL = 50  # drawings of Phi that the discriminator sees again
+_CLIP_NORM = 1.0
+_DRAWN_WEIGHT = 0.1  # of the reader's second loss; its first has the rest
+
+
+def run(config: DetectorConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobEvent]:
+    """Job ``train-detector``."""
+    device = resolve_device(config.device)
+    prepare(device, config.threads)
+    yield PhaseChanged("reading poses")
+    poses = read_poses(config.poses)
+    complete = poses[poses.complete]
+    if len(complete) < 2:
+        raise FlexPoseError(
+            f"{config.poses}: {len(complete)} of {len(poses)} poses are complete, expected at "
+            "least 2, better thousands."
+        )
+    yield PhaseChanged("reading frames")
+    clips = load_clips(config.frames, config.size)
+    skeleton = poses.skeleton
+    shots = load_labels(config.shots, clips, skeleton) if config.shots else None
+    held_out = load_labels(config.validation, clips, skeleton) if config.validation else None
+    unpaired = torch.from_numpy(normalised(complete.keypoints))
+    task = DetectorTask(config, skeleton, clips, unpaired, shots, held_out, device)
+    schedule = Schedule(
+        config.steps, config.preview_every, config.evaluate_every, config.checkpoint_every
+    )
+    yield from run_task(task, schedule, run, cancel)
+
+
+class DetectorTask:
+    """The four networks, their optimisers, and what they learn from.
+
+    Parameters
+    ----------
+    unpaired : float32 (P, J, 2), box-normalised
+    shots, held_out : labelled crops, or None
+    """
+
+    name = "train-detector"
+
+    def __init__(
+        self,
+        config: DetectorConfig,
+        skeleton: Skeleton,
+        clips: Clips,
+        unpaired: Tensor,
+        shots: Labels | None,
+        held_out: Labels | None,
+        device: torch.device,
+    ) -> None:
+        self.config, self.skeleton, self.clips, self.device = config, skeleton, clips, device
+        self.unpaired, self.shots, self.held_out = unpaired, shots, held_out
+        self.style = DrawingStyle.for_size(config.size, config.channels)
+        self.render = Renderer(skeleton, self.style, device)
+        self.places = placements(shots) if shots is not None else torch.zeros(0, 3)
+        random = generator_for(config.seed, _INIT)
+        scales = max(1, config.size // 64 + 1)
+        self.nets = nn.ModuleDict(
+            {
+                name: initialised(network, random)
+                for name, network in (
+                    ("painter", SkeletonPainter(config.channels, config.width)),
+                    ("reconstructor", Reconstructor(config.channels, config.width)),
+                    ("reader", SkeletonReader(skeleton.num_joints, config.channels, config.width)),
+                    ("judge", PatchDiscriminator(config.channels, 2 * config.width, scales)),
+                )
+            }
+        ).to(device)
+        self.painter_ema = copy.deepcopy(self.nets["painter"]).eval().requires_grad_(False)
+        self.optimizers = {
+            name: torch.optim.Adam(
+                [p for part in parts for p in self.nets[part].parameters()],
+                config.lr,
+                (0.5, 0.999),
+            )
+            for name, parts in (
+                ("drawing", ("painter", "reconstructor")),
+                ("reader", ("reader",)),
+                ("judge", ("judge",)),
+            )
+        }
+        self.perceptual = NormalisedDistance()
+        self.gamma = (
+            None
+            if config.features == "pixels"
+            else feature_extractor(config.features, None, config.feature_weights, device)
+        )
+        self.pool = torch.zeros(0)
+
+    @property
+    def lr(self) -> float:
+        return self.config.lr
+
+    # ------------------------------------------------------------ a step
+
+    def step(self, step: int) -> Mapping[str, Tensor]:
+        random = generator_for(self.config.seed, step)
+        if step <= self.config.reader_steps:
+            return self._reader_alone(random)
+        rows = torch.randint(len(self.clips.names), (self.config.batch_size,), generator=random)
+        images = self._images(rows)
+        others = self._images(self.clips.neighbours(rows, random))
+        poses = self._poses(random)
+        losses, drawn = self._draw(images, others, random)
+        losses |= self._judge(self.render(poses), drawn, random)
+        losses |= self._read(poses, drawn)
+        self._average()
+        return losses
+
+    def _reader_alone(self, random: torch.Generator) -> dict[str, Tensor]:
+        for group in self.optimizers["reader"].param_groups:
+            group["lr"] = self.config.reader_lr
+        poses = self._poses(random)
+        loss = F.mse_loss(self.nets["reader"](self.render(poses)), poses)
+        self._descend("reader", loss)
+        return {"reader": loss.detach()}
+
+    def _draw(
+        self, images: Tensor, others: Tensor, random: torch.Generator
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Phi and Psi: looks like a skeleton, gives the frame again, and fits the shots."""
+        config, nets = self.config, self.nets
+        drawn = nets["painter"](images)
+        nets["judge"].requires_grad_(False)
+        nets["reader"].requires_grad_(False)
+        losses = {"skeleton": lsgan(nets["judge"](drawn), 1.0)}
+        total = config.adversarial_weight * losses["skeleton"]
+        if config.perceptual_weight:
+            redrawn = self.render(nets["reader"](drawn))
+            again = nets["reconstructor"](redrawn, others)
+            losses["frame"] = self.perceptual(self._features(again), self._features(images))
+            total = total + config.perceptual_weight * losses["frame"]
+        if self.shots is not None and config.supervised_weight:
+            losses["shots"] = self._shots_loss(random)
+            total = total + config.supervised_weight * losses["shots"]
+        self._descend("drawing", total)
+        nets["judge"].requires_grad_(True)
+        nets["reader"].requires_grad_(True)
+        return {name: loss.detach() for name, loss in losses.items()}, drawn.detach()
+
+    def _shots_loss(self, random: torch.Generator) -> Tensor:
+        """Phi's drawing of labelled frames, moved, turned and tinted, against alpha's."""
+        assert self.shots is not None
+        count = min(self.config.batch_size, 8)
+        at = torch.randint(len(self.shots.rows), (count,), generator=random)
+        images, keypoints = moved(
+            self._images(self.shots.rows[at]), self.shots.keypoints[at].to(self.device), random
+        )
+        return F.mse_loss(self.nets["painter"](images), self.render(keypoints))
+
+    def _judge(self, real: Tensor, drawn: Tensor, random: torch.Generator) -> dict[str, Tensor]:
+        judge = self.nets["judge"]
+        loss = (lsgan(judge(real), 1.0) + lsgan(judge(self._pooled(drawn, random)), 0.0)) / 2
+        self._descend("judge", loss)
+        return {"judge": loss.detach()}
+
+    def _read(self, poses: Tensor, drawn: Tensor) -> dict[str, Tensor]:
+        for group in self.optimizers["reader"].param_groups:
+            group["lr"] = self.config.lr
+        reader = self.nets["reader"]
+        exact = F.mse_loss(reader(self.render(poses)), poses)
+        again = F.mse_loss(self.render(reader(drawn)), drawn)
+        loss = (1 - _DRAWN_WEIGHT) * exact + _DRAWN_WEIGHT * again
+        self._descend("reader", loss)
+        return {"reader": loss.detach()}
+
+    def _descend(self, name: str, loss: Tensor) -> None:
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        for group in optimizer.param_groups:
+            nn.utils.clip_grad_norm_(group["params"], _CLIP_NORM)
+        optimizer.step()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Follow Phi's weights slowly, and its batch statistics at once."""
+        for kept, now in zip(
+            self.painter_ema.parameters(), self.nets["painter"].parameters(), strict=True
+        ):
+            kept.lerp_(now, 1 - self.config.ema)
+        statistics = self.nets["painter"].buffers()
+        for own, new in zip(self.painter_ema.buffers(), statistics, strict=True):
+            own.copy_(new)
+
+    # ------------------------------------------------------------ what a step sees
+
+    def _images(self, rows: Tensor) -> Tensor:
+        return self.clips.batch(rows).to(self.device)
+
+    def _poses(self, random: torch.Generator) -> Tensor:
+        """Unpaired poses (batch, J, 2), standing in the crop as the shots do."""
+        count = self.config.batch_size
+        poses = self.unpaired[torch.randint(len(self.unpaired), (count,), generator=random)]
+        if len(self.places):
+            place = self.places[torch.randint(len(self.places), (count,), generator=random)]
+            poses = poses * place[:, None, :1] + place[:, None, 1:]
+        return poses.to(self.device)
+
+    def _features(self, images: Tensor) -> list[Tensor]:
+        if self.gamma is None:
+            return [images, *blur_pyramid(images)]
+        return self.gamma(images)
+
+    def _pooled(self, drawn: Tensor, random: torch.Generator) -> Tensor:
+        """Half of the drawings, each swapped with an older one, once the pool is full."""
+        if len(self.pool) < _POOL:
+            self.pool = (
+                torch.cat([self.pool, drawn.cpu()])[:_POOL] if len(self.pool) else drawn.cpu()
+            )
+            return drawn
+        out = drawn.clone()
+        swap = torch.nonzero(torch.rand(len(drawn), generator=random) < 0.5)[:, 0]
+        at = torch.randperm(len(self.pool), generator=random)[: len(swap)]
+        out[swap] = self.pool[at].to(drawn.device)
+        self.pool[at] = drawn[swap].cpu()
+        return out
+
+    # ------------------------------------------------------------ what comes of it
+
+    @torch.no_grad()
+    def read(self, rows: Tensor) -> Tensor:
+        """Keypoints (n, J, 2) of crops, unit space of the crop."""
+        reader = self.nets["reader"].eval()
+        parts = [reader(self.painter_ema(self._images(part))).cpu() for part in rows.split(64)]
+        self.nets["reader"].train()
+        return torch.cat(parts)
+
+    def evaluate(self) -> Mapping[str, float]:
+        """Joint distance to held-out labels in percent of the crop, and PCK at .05 and .1 of it."""
+        labels = self.held_out
+        if labels is None:
+            return {}
+        distance = (self.read(labels.rows) - labels.keypoints).norm(dim=2) / 2
+        known = distance[distance.isfinite()]
+        return {
+            "distance_percent": 100 * known.mean().item(),
+            "pck@.05": (known < 0.05).float().mean().item(),
+            "pck@.1": (known < 0.1).float().mean().item(),
+        }
+
+    @torch.no_grad()
+    def preview(self) -> Preview:
+        """Eight frames above their drawings above what the reader finds in these."""
+        rows = torch.from_numpy(
+            np.linspace(0, len(self.clips.names) - 1, 8).round().astype(np.int64)
+        )
+        images = self._images(rows)
+        drawn = self.painter_ema(images)
+        read = self.read(rows)
+        redrawn = self.render(read.to(self.device))
+        pictures = [to_uint8(part) for part in (images, drawn, redrawn)]
+        canvas = unit_to_canvas(read.numpy(), self.config.size)
+        return Preview(np.concatenate(pictures), np.concatenate([canvas] * 3))
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        tensors = with_prefix("", self.nets) | with_prefix("painter_ema.", self.painter_ema)
+        return tensors, {
+            "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
+            "pool": self.pool,
+            "means": self.perceptual.means,
+        }
+
+    def load_state(self, tensors: Mapping[str, Tensor], train_state: Mapping[str, Any]) -> None:
+        own = {k: v for k, v in tensors.items() if not k.startswith("painter_ema.")}
+        load_weights(self.nets, own, "", "checkpoint")
+        load_weights(self.painter_ema, tensors, "painter_ema.", "checkpoint")
+        if "optimizers" not in train_state:
+            raise CheckpointError("The checkpoint holds no optimiser state to go on from.")
+        for name, state in train_state["optimizers"].items():
+            self.optimizers[name].load_state_dict(state)
+        self.pool, self.perceptual.means = train_state["pool"], train_state["means"]
+
+    def meta(self) -> CheckpointMeta:
+        return CheckpointMeta(
+            kind="detector",
+            skeleton=self.skeleton.to_dict(),
+            style=self.style.to_dict(),
+            config=self.config.model_dump(mode="json"),
+            licence="as the frames and poses that it learned from",
+        )
+
+
+def moved(images: Tensor, keypoints: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Images (n, 3, h, w) and keypoints (n, J, 2) under one random similarity, and tints."""
+    n, device = len(images), images.device
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return (torch.rand(*shape, generator=random) * (high - low) + low).to(device)
+
+    angle, scale = uniform(-0.35, 0.35, n), uniform(0.8, 1.25, n)
+    shift = uniform(-0.12, 0.12, n, 2)
+    cos, sin = angle.cos() * scale, angle.sin() * scale
+    forward = torch.stack([cos, -sin, sin, cos], dim=1).view(n, 2, 2)
+    points = keypoints @ forward.transpose(1, 2) + shift[:, None]
+    back = torch.linalg.inv(forward)
+    theta = torch.cat([back, -(back @ shift[:, :, None])], dim=2)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=True)
+    out = F.grid_sample(images, grid, padding_mode="border", align_corners=True)
+    out = (out * uniform(0.7, 1.3, n, 3, 1, 1) + uniform(-0.2, 0.2, n, 3, 1, 1)).clamp(-1, 1)
+    return out, points
