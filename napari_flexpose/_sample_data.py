@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_data_path
 
-CLIPS_PER_ACTION, FRAMES_PER_CLIP, IMAGE_SIZE = 1, 12, 384
+CLIPS_PER_ACTION, FRAMES_PER_CLIP, IMAGE_SIZE = 1, 6, 256
+"""As much as is drawn in a second, since nobody likes to wait for a sample."""
 
 
 def sample_folder(root: Path | None = None) -> Path:
@@ -28,14 +29,17 @@ def sample_folder(root: Path | None = None) -> Path:
     folder = (root or user_data_path("napari-flexpose", appauthor=False)) / "mannequin"
     if folder.is_dir():
         return folder
-    partial = folder.with_name("mannequin.partial")
     sample = mannequin_frames(
         0, clips_per_action=CLIPS_PER_ACTION, frames_per_clip=FRAMES_PER_CLIP, image_size=IMAGE_SIZE
     )
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        sample.write(partial)
-        partial.replace(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # whole or not at all, also when two windows draw it at once
+        with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
+            drawn = Path(partial) / folder.name
+            sample.write(drawn)
+            if not folder.is_dir():
+                drawn.replace(folder)
     except OSError as error:
         raise FlexPoseError(
             f"The sample cannot be written to {folder} ({error.strerror or error})."
@@ -46,9 +50,10 @@ def sample_folder(root: Path | None = None) -> Path:
 def open_mannequin() -> list[tuple[Any, dict[str, Any], str]]:
     """Open the sample in the dock; napari also gets the first image, as a hidden layer.
 
-    napari asks a sample for layers, while the dock shows the frames by itself.
+    napari insists on a layer of a sample, while the dock shows the frames by itself.
     """
     import napari
+    from qtpy.QtCore import QTimer
 
     from flexpose.frames import open_frames
     from napari_flexpose.widgets.main import FlexPoseDock
@@ -59,5 +64,7 @@ def open_mannequin() -> list[tuple[Any, dict[str, Any], str]]:
         _, dock = viewer.window.add_plugin_dock_widget("napari-flexpose", "FlexPose")
         assert isinstance(dock, FlexPoseDock)
         dock.project_panel.open_sample()
+        # once napari has added its layer and made it the active one, which has the keys
+        QTimer.singleShot(0, dock.layers.activate)
     shown = {"name": "Mannequin", "visible": viewer is None, "rgb": True}
     return [(frames.read(0), shown, "image")]

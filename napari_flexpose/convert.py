@@ -7,11 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from flexpose.annotation.label import FrameLabel
+from flexpose.annotation.label import OCCLUDED, FrameLabel
 from flexpose.skeleton import Skeleton
 
 SIDE_COLOURS = {"left": "#56B4E9", "right": "#E69F00", "middle": "#FFFFFF"}
 """Okabe and Ito's blue and orange, told apart in all common kinds of colour vision."""
+
+STATE_COLOURS = {"visible": "#009E73", "occluded": "#CC79A7", "suggested": "#F0E442"}
+"""Their green, purple and yellow."""
+
+BOX_COLOUR = "#D55E00"
+"""Their vermilion, which shows on dark and on bright images."""
 
 
 def to_rows_columns(points: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -38,6 +44,20 @@ def joint_sides(skeleton: Skeleton) -> tuple[str, ...]:
     for left, right in skeleton.symmetric_pairs:
         sides[left], sides[right] = "left", "right"
     return tuple(sides)
+
+
+def joint_states(label: FrameLabel) -> tuple[str, ...]:
+    """A name in `STATE_COLOURS` for each joint; it means nothing for joints without a position."""
+    return tuple(
+        "suggested" if suggested else "occluded" if state == OCCLUDED else "visible"
+        for state, suggested in zip(label.state.tolist(), label.suggested.tolist(), strict=True)
+    )
+
+
+def box_vectors(a: tuple[float, float], b: tuple[float, float]) -> NDArray[np.float32]:
+    """The sides of the box with opposite corners ``a`` and ``b`` (x, y), as ``edge_vectors``."""
+    corners = to_rows_columns(np.array([a, (b[0], a[1]), b, (a[0], b[1])]))
+    return np.stack([corners, np.roll(corners, -1, axis=0) - corners], axis=1)
 
 
 def edge_vectors(

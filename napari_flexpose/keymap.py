@@ -21,7 +21,6 @@ class Shortcut:
     words : what it does, for people
     group : heading of the cheat sheet
     arguments : for the method
-    repeats : acts again while the key is held
     on_view : the method belongs to the view (`PoseLayers`), not to the session
     """
 
@@ -30,39 +29,43 @@ class Shortcut:
     words: str
     group: str
     arguments: dict[str, Any] = field(default_factory=dict)
-    repeats: bool = False
     on_view: bool = False
 
 
 _JOINT, _POSE, _FRAME, _VIEW, _WORK = "Joint", "Whole pose", "Frames", "View", "Save and undo"
 
 SHORTCUTS = (
-    Shortcut("Down", "next_joint", "Next joint", _JOINT, repeats=True),
-    Shortcut("Up", "previous_joint", "Previous joint", _JOINT, repeats=True),
+    Shortcut("Down", "next_joint", "Next joint", _JOINT),
+    Shortcut("Up", "previous_joint", "Previous joint", _JOINT),
     Shortcut("O", "toggle_occluded", "Occluded on or off", _JOINT),
     Shortcut("X", "mark_absent", "Not in the image, next joint", _JOINT),
     Shortcut("Delete", "clear_joint", "Undecided again", _JOINT),
     Shortcut("Backspace", "clear_joint", "Undecided again", _JOINT),
+    Shortcut("Shift-G", "take_suggestion", "Take its suggestion, next suggested joint", _JOINT),
+    Shortcut(
+        "Escape", "let_go", "Take a drag back; else first undecided joint", _JOINT, on_view=True
+    ),
     Shortcut("Q", "next_mode", "Clicking mode: sequential, quick, loop", _JOINT),
     Shortcut("T", "place_template", "Place the whole template", _POSE),
     Shortcut("C", "copy_last_pose", "Copy the pose labelled last", _POSE),
+    Shortcut("G", "take_suggestions", "Take all suggestions of the frame", _POSE),
     Shortcut("M", "mirror", "Mirror, sides exchanged", _POSE),
     Shortcut("W", "swap_sides", "Exchange left and right names", _POSE),
-    Shortcut("[", "rotate", "Turn left", _POSE, {"degrees": -5.0}, repeats=True),
-    Shortcut("]", "rotate", "Turn right", _POSE, {"degrees": 5.0}, repeats=True),
-    Shortcut("-", "scale", "Smaller", _POSE, {"factor": 1 / 1.05}, repeats=True),
-    Shortcut("=", "scale", "Larger", _POSE, {"factor": 1.05}, repeats=True),
-    Shortcut("Shift-Left", "nudge", "Move left 1 px", _POSE, {"dx": -1.0}, repeats=True),
-    Shortcut("Shift-Right", "nudge", "Move right 1 px", _POSE, {"dx": 1.0}, repeats=True),
-    Shortcut("Shift-Up", "nudge", "Move up 1 px", _POSE, {"dy": -1.0}, repeats=True),
-    Shortcut("Shift-Down", "nudge", "Move down 1 px", _POSE, {"dy": 1.0}, repeats=True),
+    Shortcut("[", "rotate", "Turn left", _POSE, {"degrees": -5.0}),
+    Shortcut("]", "rotate", "Turn right", _POSE, {"degrees": 5.0}),
+    Shortcut("-", "scale", "Smaller", _POSE, {"factor": 1 / 1.05}),
+    Shortcut("=", "scale", "Larger", _POSE, {"factor": 1.05}),
+    Shortcut("Shift-Left", "nudge", "Move left 1 px", _POSE, {"dx": -1.0}),
+    Shortcut("Shift-Right", "nudge", "Move right 1 px", _POSE, {"dx": 1.0}),
+    Shortcut("Shift-Up", "nudge", "Move up 1 px", _POSE, {"dy": -1.0}),
+    Shortcut("Shift-Down", "nudge", "Move down 1 px", _POSE, {"dy": 1.0}),
     Shortcut("Control-C", "copy_pose", "Copy this pose", _POSE),
     Shortcut("Control-V", "paste_pose", "Paste the copied pose", _POSE),
     Shortcut("Enter", "accept", "Accept the frame, next in the list", _FRAME),
     Shortcut("R", "reject", "Reject the frame, next in the list", _FRAME),
     Shortcut("I", "no_pose", "No pose here, next in the list", _FRAME),
-    Shortcut("Right", "next_frame", "Next frame", _FRAME, repeats=True),
-    Shortcut("Left", "previous_frame", "Previous frame", _FRAME, repeats=True),
+    Shortcut("Right", "next_frame", "Next frame", _FRAME),
+    Shortcut("Left", "previous_frame", "Previous frame", _FRAME),
     Shortcut("PageDown", "next_in_list", "Next in the list", _FRAME),
     Shortcut("PageUp", "previous_in_list", "Previous in the list", _FRAME),
     Shortcut("Home", "first_in_list", "First in the list", _FRAME),
@@ -73,16 +76,19 @@ SHORTCUTS = (
     Shortcut("F", "fit_to_pose", "Zoom to the pose", _VIEW, on_view=True),
     Shortcut("Shift-F", "toggle_keep_fitting", "Keep zooming to the pose", _VIEW, on_view=True),
     Shortcut("H", "hold_to_hide", "Hide the skeleton while held", _VIEW, on_view=True),
+    Shortcut("E", "toggle_colours", "Colours tell sides or states", _VIEW, on_view=True),
     Shortcut("F1", "show_help", "All shortcuts", _VIEW, on_view=True),
-    Shortcut("Control-Z", "undo", "Undo", _WORK, repeats=True),
-    Shortcut("Control-Shift-Z", "redo", "Redo", _WORK, repeats=True),
+    Shortcut("Control-Z", "undo", "Undo", _WORK),
+    Shortcut("Control-Shift-Z", "redo", "Redo", _WORK),
     Shortcut("Control-Shift-S", "save", "Save now", _WORK),
 )
 
+BOX = ("Ctrl+drag", "Place the template into a box")
 POINTER = (
     ("Click", "Place the current joint, go to the next"),
     ("Drag", "Move a joint"),
     ("Shift+drag", "Move the whole pose"),
+    BOX,
     ("Wheel", "Zoom"),
 )
 """What the mouse does; not bound from here, shown beside the keys."""

@@ -6,8 +6,11 @@ says is drawn; the points of the layer are never edited by napari's own tools.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
 from uuid import uuid4
 
 import napari
@@ -16,16 +19,22 @@ from napari.layers import Image, Points, Vectors
 from numpy.typing import NDArray
 
 from flexpose.annotation.label import OCCLUDED, FrameLabel
-from flexpose.errors import DataFormatError, FlexPoseError
+from flexpose.annotation.project import AnnotationProject
+from flexpose.errors import DataFormatError
 from napari_flexpose.convert import (
+    BOX_COLOUR,
     SIDE_COLOURS,
+    STATE_COLOURS,
+    box_vectors,
     edge_vectors,
     joint_sides,
+    joint_states,
     shown_joints,
     to_rows_columns,
 )
 from napari_flexpose.keymap import BLOCKED, SHORTCUTS
 from napari_flexpose.session import FlexPoseSession
+from napari_flexpose.widgets.parts import attempt
 
 OUTLINE = "#111111"
 GRAB_PIXELS = 12.0  # on the screen: how near to a joint a press takes hold of it
@@ -36,6 +45,33 @@ EDGE_PIXELS = 2.5  # on the screen
 BORDER = 0.14  # of a joint's diameter
 POINTS_OPACITY, EDGES_OPACITY, SUGGESTED_OPACITY = 1.0, 0.9, 0.5
 UNREADABLE_SIZE = (640, 480)  # of the grey image that stands for one that cannot be read
+OVERLAY = ("text", "position", "font_size", "color", "box", "box_color", "visible")
+"""What we set of the text on the canvas, and put back."""
+
+Position = tuple[float, float]
+"""x and y in image pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Drag:
+    """A press with the mouse, until its release.
+
+    Attributes
+    ----------
+    of : what follows the mouse; ``view`` is napari's own panning
+    start : where it began
+    before : the label at that time
+    joint : under the mouse
+    grip : from the mouse to this joint: taking hold of a joint moves nothing
+    gesture : makes what it does one undo step
+    """
+
+    of: Literal["joint", "pose", "box", "view"]
+    start: Position
+    before: FrameLabel
+    joint: int | None
+    grip: Position
+    gesture: str = field(default_factory=lambda: uuid4().hex)
 
 
 class PoseLayers:
@@ -60,6 +96,11 @@ class PoseLayers:
         self._look: tuple[object, ...] = ()  # of the joints as drawn last
         self._shown_size: tuple[int, int] | None = None
         self._keep_fitting = False
+        self._by_state = False
+        self._project: AnnotationProject | None = None
+        self._drag: _Drag | None = None  # None also when it was ended before the release
+        self._box: tuple[Position, Position] | None = None  # while one is drawn
+        self._overlay: dict[str, Any] = {}
         self._slots: tuple[tuple[Any, Callable[..., None]], ...] = (
             (session.project_changed, self._on_project),
             (session.frame_changed, self._on_frame),
@@ -92,7 +133,8 @@ class PoseLayers:
             return
         if self.points is None:
             self._add()
-        self._shown_size = None
+        if self.session.project is not self._project:  # else only its list or skeleton
+            self._project, self._shown_size = self.session.project, None
 
     def _add(self) -> None:
         """Make the layers; the points layer is the active one and owns the keys."""
@@ -109,9 +151,12 @@ class PoseLayers:
         self.points = self.viewer.add_points(
             np.zeros((0, 2), np.float32), name="Joints", border_width_is_relative=True
         )
-        self.points.events.mode.connect(self._keep_mode)
-        self.points.mouse_drag_callbacks.append(self._drag)
+        for layer in (self.image, self.edges, self.points):
+            layer.events.mode.connect(self._keep_mode)
+        self.points.mouse_drag_callbacks.append(self._on_press)
         self._bind_keys()
+        text = self.viewer.canvas.overlays.text
+        self._overlay = {key: getattr(text, key) for key in OVERLAY}
         self._name_joint("")
         self.activate()
 
@@ -120,18 +165,22 @@ class PoseLayers:
         if self.points is not None:
             self.points.mouse_drag_callbacks.clear()
             self.points.keymap.clear()
-            self.viewer.canvas.overlays.text.visible = False
+            for key, value in self._overlay.items():
+                setattr(self.viewer.canvas.overlays.text, key, value)
         self.image = self.points = self.edges = None
-        self._look = ()
+        self._project = self._drag = self._box = None
+        self._shown_size = None  # napari fits the view to the first layer that comes
+        self._look, self._joints = (), np.zeros(0, np.intp)
         for layer in ours:
             if layer in self.viewer.layers:
                 self.viewer.layers.remove(layer)
 
     def _keep_mode(self, event: Any) -> None:
-        """Refuse napari's own point tools: they would change the view and not the label."""
-        if self.points is not None and self.points.mode != "pan_zoom":
-            self.points.mode = "pan_zoom"
-            self.session.said.emit("Click to place a joint, drag to move one.")
+        """Refuse napari's own tools: they would move points or the image and not the label."""
+        for layer in (self.image, self.edges, self.points):
+            if layer is not None and layer.mode != "pan_zoom":
+                layer.mode = "pan_zoom"
+                self.session.said.emit("Click to place a joint, drag to move one.")
 
     def _on_removed(self, event: Any) -> None:
         """Somebody deleted one of our layers: take the others away too, until they are needed."""
@@ -142,6 +191,7 @@ class PoseLayers:
     def _on_frame(self, index: int) -> None:
         if self.session.frames is None:
             return
+        self._drag = self._box = None  # it was about the frame before
         if self.image is None:
             self._add()
         assert self.image is not None
@@ -175,13 +225,17 @@ class PoseLayers:
         """Put a label into the points layer; what did not change is not set again: it costs."""
         assert self.points is not None
         points, joints = self.points, self._joints
-        look = (joints.tobytes(), label.state.tobytes(), label.suggested.tobytes())
+        look = (
+            self.session.skeleton,
+            self._by_state,
+            label.state.tobytes(),
+            label.suggested.tobytes(),
+        )
         with points.events.blocker_all():
             points.data = to_rows_columns(label.points[joints])
             if len(joints) and look != self._look:
                 suggested = label.suggested[joints]
-                sides = joint_sides(self.session.skeleton)
-                faces = np.array([_rgba(SIDE_COLOURS[sides[j]]) for j in joints])
+                faces = self._joint_colours(label)[joints]
                 faces[suggested, 3] = SUGGESTED_OPACITY
                 points.features = self._features(label)
                 points.face_color = faces
@@ -193,6 +247,11 @@ class PoseLayers:
             points.selected_data = set()
         self._look = look
         points.refresh(extent=False, thumbnail=False)
+
+    def _joint_colours(self, label: FrameLabel) -> NDArray[np.float64]:
+        if self._by_state:
+            return np.array([_rgba(STATE_COLOURS[state]) for state in joint_states(label)])
+        return np.array([_rgba(SIDE_COLOURS[side]) for side in joint_sides(self.session.skeleton)])
 
     def _features(self, label: FrameLabel) -> dict[str, Any]:
         names = self.session.skeleton.joints
@@ -207,10 +266,15 @@ class PoseLayers:
         edges, skeleton = self.edges, self.session.skeleton
         vectors, drawn = edge_vectors(label, skeleton.edges)
         sides = skeleton.edge_sides
+        names = ["middle" if self._by_state else sides[edge] for edge in drawn]
+        colours = [_rgba(SIDE_COLOURS[name]) for name in names]
+        if self._box is not None:
+            vectors = np.concatenate([vectors, box_vectors(*self._box)])
+            colours += [_rgba(BOX_COLOUR)] * 4
         with edges.events.blocker_all():
             edges.data = vectors
-            if len(drawn):
-                edges.edge_color = np.array([_rgba(SIDE_COLOURS[sides[e]]) for e in drawn])
+            if colours:
+                edges.edge_color = np.array(colours)
                 edges.edge_width = EDGE_PIXELS / self._zoom()
         edges.refresh(extent=False, thumbnail=False)
 
@@ -239,47 +303,73 @@ class PoseLayers:
 
     # ------------------------------------------------------------ mouse -> session
 
-    def _drag(self, layer: Points, event: Any) -> Iterator[None]:
-        """A press near a joint moves it, Shift moves the pose; one that stays put is a click."""
+    def _on_press(self, layer: Points, event: Any) -> Iterator[None]:
+        """Follow the mouse until its release; a press that stays put is a click."""
         if event.button != 1 or self.session.project is None:
             return
-        start, pressed = self._xy(event), np.array(event.pos)
-        joint = self._joint_at(start)
-        whole = "Shift" in event.modifiers
-        layer.mouse_pan = not (whole or joint is not None)
-        grip, gesture = self._grip(joint, start), uuid4().hex
-        moved, last = False, start
+        if self.viewer.dims.ndisplay != 2:  # a press from aslant is nowhere in the image
+            self.session.said.emit("Go back to the flat view to label.")
+            return
+        self._drag = drag = self._begin(self._xy(layer, event), event.modifiers)
+        layer.mouse_pan = drag.of == "view"
+        pressed, last, moved = np.array(event.pos), drag.start, False
         yield
         while True:
             # pixels of the screen: while panning, the image moves with the mouse
             moved = moved or float(np.hypot(*(np.array(event.pos) - pressed))) > CLICK_PIXELS
-            here = self._xy(event)
-            if moved and whole:
-                shift = (here[0] - last[0], here[1] - last[1])
-                self._guarded(self.session.move_pose, *shift, gesture)
+            if moved and self._drag is drag:
+                here = self._xy(layer, event)
+                self._follow(drag, here, last)
                 last = here
-            elif moved and joint is not None:
-                place = (here[0] + grip[0], here[1] + grip[1])
-                self._guarded(self.session.move_joint, joint, *place, gesture)
             if event.type != "mouse_move":
                 break  # moves in quick succession are dropped, so the release says where it ends
             yield
         layer.mouse_pan = True
-        if not moved and joint is not None:
-            self.session.select_joint(joint)
-        elif not moved and not whole:
-            self._guarded(self.session.click, *start)
+        if self._drag is drag:
+            self._drag = None
+            self._end(drag, last, moved)
 
-    def _grip(self, joint: int | None, start: tuple[float, float]) -> tuple[float, float]:
-        """From the mouse to the joint it takes hold of, in image pixels: a grip moves nothing."""
+    def _begin(self, start: Position, modifiers: Any) -> _Drag:
+        """What a press takes hold of: a joint that is near, unless a key says another thing."""
+        label, joint, grip = self.session.label, self._joint_at(start), (0.0, 0.0)
+        if "Control" in modifiers:
+            return _Drag("box", start, label, None, grip)
+        if "Shift" in modifiers:
+            return _Drag("pose", start, label, joint, grip)
         if joint is None:
-            return (0.0, 0.0)
-        x, y = self.session.label.points[joint].tolist()
-        return (x - start[0], y - start[1])
+            return _Drag("view", start, label, None, grip)
+        x, y = label.points[joint].tolist()
+        return _Drag("joint", start, label, joint, (x - start[0], y - start[1]))
 
-    def _xy(self, event: Any) -> tuple[float, float]:
-        assert self.points is not None
-        row, column = self.points.world_to_data(event.position)[-2:]
+    def _follow(self, drag: _Drag, here: Position, last: Position) -> None:
+        done = True
+        if drag.of == "box":
+            self._show_box((drag.start, here))
+        elif drag.of == "pose":
+            shift = (here[0] - last[0], here[1] - last[1])
+            done = self._try(self.session.move_pose, *shift, drag.gesture)
+        elif drag.of == "joint":
+            place = (here[0] + drag.grip[0], here[1] + drag.grip[1])
+            done = self._try(self.session.move_joint, drag.joint, *place, drag.gesture)
+        if not done:
+            self._drag = None  # or each move would tell the same error
+
+    def _end(self, drag: _Drag, last: Position, moved: bool) -> None:
+        if drag.of == "box":
+            self._show_box(None)
+            if moved:
+                self._try(self.session.place_template_between, drag.start, last)
+        elif not moved and drag.joint is not None:
+            self.session.select_joint(drag.joint)
+        elif not moved and drag.of == "view":
+            self._try(self.session.click, *drag.start)
+
+    def _show_box(self, box: tuple[Position, Position] | None) -> None:
+        self._box = box
+        self._show_edges(self.session.label)
+
+    def _xy(self, layer: Points, event: Any) -> Position:
+        row, column = layer.world_to_data(event.position)[-2:]
         return float(column), float(row)
 
     def _joint_at(self, position: tuple[float, float]) -> int | None:
@@ -301,24 +391,21 @@ class PoseLayers:
         assert self.points is not None
         for shortcut in SHORTCUTS:
             method = getattr(self if shortcut.on_view else self.session, shortcut.action)
-            if shortcut.action == "hold_to_hide":
+            if inspect.isgeneratorfunction(method):  # acts when pressed and when released
                 self.points.bind_key(shortcut.key, method, overwrite=True)
                 continue
 
             def act(
                 layer: Points, method: Any = method, arguments: Any = shortcut.arguments
             ) -> None:
-                self._guarded(method, **arguments)
+                self._try(partial(method, **arguments))
 
             self.points.bind_key(shortcut.key, act, overwrite=True)
         for key in BLOCKED:
             self.points.bind_key(key, lambda layer: None, overwrite=True)
 
-    def _guarded(self, method: Callable[..., None], *values: Any, **arguments: Any) -> None:
-        try:
-            method(*values, **arguments)
-        except FlexPoseError as error:
-            self.session.said.emit(str(error))
+    def _try(self, method: Callable[..., object], *values: Any) -> bool:
+        return attempt(self.session, method, *values)
 
     # ------------------------------------------------------------ what concerns the view only
 
@@ -349,20 +436,46 @@ class PoseLayers:
         if self._keep_fitting:
             self.fit_to_pose()
 
+    def toggle_colours(self) -> None:
+        """Let the colours of joints tell their sides, or their states."""
+        self._by_state = not self._by_state
+        if self.session.project is not None:
+            self._on_label()
+        self.session.said.emit(
+            "Green: visible. Purple: occluded. Yellow: suggested."
+            if self._by_state
+            else "Blue: the person's left. Orange: right. White: in the middle."
+        )
+
+    def let_go(self) -> None:
+        """End the drag and take back what it did; without one, go to the first undecided joint."""
+        if self.session.project is None:
+            return
+        drag, self._drag = self._drag, None
+        if drag is None:
+            self.session.back_to_undecided()
+        elif drag.of == "box":
+            self._show_box(None)
+        else:
+            self.session.take_back(drag.before, drag.gesture)
+
     def hold_to_hide(self, layer: Points) -> Iterator[None]:
         """Hide joints and edges as long as the key is held."""
-        self.toggle_hidden()
+        self._hide(True)
         yield
-        self.toggle_hidden()
+        self._hide(False)
 
     def toggle_hidden(self) -> None:
         """Hide joints and edges, or show them again."""
+        if self.points is not None:
+            self._hide(self.points.opacity > 0.0)
+
+    def _hide(self, hidden: bool) -> None:
         if self.points is None or self.edges is None:
             return
         # not their visibility: the layer with the keys must stay visible to get the release
-        hidden = self.points.opacity == 0.0
-        self.points.opacity = POINTS_OPACITY if hidden else 0.0
-        self.edges.opacity = EDGES_OPACITY if hidden else 0.0
+        self.points.opacity = 0.0 if hidden else POINTS_OPACITY
+        self.edges.opacity = 0.0 if hidden else EDGES_OPACITY
 
     def show_help(self) -> None:
         """Show the cheat sheet."""

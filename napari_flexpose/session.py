@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from psygnal import Signal
 
 from flexpose.annotation import label as edits
-from flexpose.annotation.findings import Finding, find, swap_order
+from flexpose.annotation.findings import Finding, find, marks, swap_order
 from flexpose.annotation.history import Change
 from flexpose.annotation.label import FrameLabel
 from flexpose.annotation.project import SUFFIX, AnnotationProject
@@ -30,6 +31,8 @@ Mode = Literal["sequential", "quick", "loop"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 TEMPLATE_SHARE = 0.7
 """Height of a template on an image on which nothing was labelled before."""
+LEAST_BOX = 4.0
+"""Image pixels; a drawn box that is narrower was hardly meant to hold a pose."""
 
 
 class ImagesMovedError(AnnotationError):
@@ -75,9 +78,6 @@ class FlexPoseSession:
         self.mode: Mode = "sequential"
         self.work: list[str] = []
         self.reasons: dict[str, str] = {}
-        self._undo_words: list[str] = []
-        self._redo_words: list[str] = []
-        self._gesture: str | None = None
         self._index: dict[str, int] = {}
         self._copied: FrameLabel | None = None
         self.recovered = ""
@@ -101,6 +101,7 @@ class FlexPoseSession:
             self.open(folder)
             return
         frames = open_frames(images)
+        self._save_before_leaving()
         self._adopt(AnnotationProject.create(folder, skeleton, images), frames)
 
     def open(self, folder: Path, images: Path | None = None) -> None:
@@ -117,19 +118,25 @@ class FlexPoseSession:
         """
         if self.project is not None and self.project.folder == folder.resolve():
             return
+        self._save_before_leaving()
         project = AnnotationProject.open(folder)
         try:
-            if images is not None:
-                project.relocate(images)
-            if not project.images.exists():
+            if images is None and not project.images.exists():
                 raise ImagesMovedError(
                     f"The images are no longer at {project.images}.", "Show where they are now."
                 )
-            frames = open_frames(project.images)
+            frames = open_frames(images or project.images)
+            if images is not None:
+                project.relocate(images)
         except FlexPoseError:
-            project.close()
+            project.close(save=False)  # or recovered edits could no longer be discarded
             raise
         self._adopt(project, frames)
+
+    def _save_before_leaving(self) -> None:
+        """Save what is open, so that letting it go for another cannot fail half-way."""
+        if self.project is not None and self.project.unsaved and not self.project.read_only:
+            self.save()
 
     def _adopt(self, project: AnnotationProject, frames: FrameSource) -> None:
         self.close()
@@ -137,8 +144,6 @@ class FlexPoseSession:
         self._index = {name: i for i, name in enumerate(frames.names)}
         self.work = [name for name in project.work if name in self._index]
         self._edited, self._copied, self.reasons = [], None, {}
-        self._undo_words = ["recovered edits"] if project.recovered else []
-        self._redo_words, self._gesture = [], None
         self.recovered = "" if project.recovered is None else project.recovered.words
         self.frame = self.joint = 0
         self._saved_at = self._clock()
@@ -146,10 +151,15 @@ class FlexPoseSession:
         self.show_frame(self._index.get(self.work[0], 0) if self.work else 0)
 
     def close(self) -> None:
-        """Save and let the project go; without one nothing happens."""
+        """Save and let the project go; without one nothing happens.
+
+        Raises
+        ------
+        DataFormatError : saving failed; the project is still open, with all its labels.
+        """
         if self.project is None:
             return
-        self.project.close()  # after an error the project is still open
+        self.project.close()
         self.project, self.frames = None, None
         self.work, self._index, self.reasons, self.recovered = [], {}, {}, ""
         self.project_changed.emit()
@@ -171,7 +181,7 @@ class FlexPoseSession:
         project = self._open_project()
         project.save()
         self._saved_at = self._clock()
-        self.saved_changed.emit()
+        self._tell_change()
 
     @property
     def seconds_since_saving(self) -> float:
@@ -193,10 +203,8 @@ class FlexPoseSession:
         AnnotationError : labelled joints would be lost and ``drop`` is not set.
         """
         if self._open_project().change_skeleton(skeleton, drop=drop) is not None:
-            self._remember(f"skeleton {skeleton.name}")
-        self.joint = min(self.joint, skeleton.num_joints - 1)
-        self.project_changed.emit()
-        self.show_frame(self.frame)
+            self._show_skeleton()
+            self._tell_change()
 
     # ------------------------------------------------------------ what is shown
 
@@ -259,6 +267,11 @@ class FlexPoseSession:
             self.apply({finding.frame: edits.swapped(label, order)}, "exchange left and right")
         elif finding.fix == "accept":
             self.apply({finding.frame: edits.accepted(label)}, "accept suggested joints")
+
+    def accept_as_is(self, finding: Finding) -> None:
+        """Call a finding right; it comes back only when the pose of its frame has changed."""
+        label = edits.left_as_is(self.label_of(finding.frame), marks(finding, self.skeleton))
+        self.apply({finding.frame: label}, "accept finding as is")
 
     def show_frame(self, index: int) -> None:
         """Go to a frame; indices beyond the ends mean the ends."""
@@ -336,6 +349,7 @@ class FlexPoseSession:
         self._open_project().set_work(names)
         self.work = [name for name in names if name in self._index]
         self.project_changed.emit()
+        self._tell_change()
 
     def add_suggestions(self, suggestions: Sequence[Suggestion]) -> None:
         """Put suggested frames on the work list, after what is there, and go to the first."""
@@ -452,21 +466,66 @@ class FlexPoseSession:
         order = ((joint - s) % count for s in range(1, count + 1))
         return next((j for j in order if state[j] != edits.UNDECIDED), joint)
 
+    def take_suggestion(self) -> None:
+        """Take the suggestion of the current joint, and make the next suggested one current.
+
+        When the current joint is not suggested, nothing is taken: nobody has looked at the next.
+        """
+        if not self.label.suggested.any():
+            self.said.emit("Nothing is suggested here.")
+            return
+        words = f"take suggested {self._joint_words(self.joint)}"
+        self._edit(edits.accepted(self.label, self.joint), words)
+        following = _next(self.label.suggested, self.joint)
+        if following is not None:
+            self.select_joint(following)
+
+    def take_suggestions(self) -> None:
+        """Take all suggestions of the frame as they are, without a verdict on the frame."""
+        if not self.label.suggested.any():
+            self.said.emit("Nothing is suggested here.")
+            return
+        self._edit(edits.accepted(self.label), "take suggestions")
+
+    def take_back(self, label: FrameLabel, gesture: str) -> None:
+        """Give the frame the label that it had before a gesture; nothing remains to be undone."""
+        self._edit(label, "take back", gesture)
+
+    def back_to_undecided(self) -> None:
+        """Let go of a joint that was chosen by hand: the first undecided one becomes current."""
+        first = edits.next_undecided(self.label, -1)
+        if first is not None:
+            self.select_joint(first)
+
     # ------------------------------------------------------------ whole poses
 
     def place_template(self, box: tuple[float, float, float, float] | None = None) -> None:
         """Fill the undecided joints with the skeleton's neutral pose, to be dragged or accepted.
 
-        It goes into ``box`` (x, y, width, height in image pixels); without one to where the pose
-        labelled last was, else into the middle of the image.
+        It goes into ``box`` (x, y, width, height in image pixels), and replaces what was only
+        suggested before; without a box to where the pose labelled last was, else into the middle
+        of the image.
         """
         neutral = self.skeleton.neutral_pose
         if not neutral:
             self.said.emit(f"The skeleton {self.skeleton.name} has no template. Click its joints.")
             return
+        label = self.label if box is None else edits.without_suggestions(self.label)
+        if not (label.state == edits.UNDECIDED).any():
+            self.said.emit("Every joint has a place already, or is not in the image.")
+            return
         points = edits.fitted(np.array(neutral, np.float32), box or self._likely_box())
         state = np.full(len(points), edits.VISIBLE, np.int8)
-        self._edit(edits.suggestion(self.label, points, state), "place template")
+        self._edit(edits.suggestion(label, points, state), "place template")
+
+    def place_template_between(self, a: tuple[float, float], b: tuple[float, float]) -> None:
+        """Place the template into the box with these corners, as far as it is in the image."""
+        corners = np.array([self._inside(*a), self._inside(*b)])
+        (x, y), (width, height) = corners.min(axis=0).tolist(), np.ptp(corners, axis=0).tolist()
+        if min(width, height) < LEAST_BOX:
+            self.said.emit("Draw a larger box for the template.")
+            return
+        self.place_template((x, y, width, height))
 
     def copy_last_pose(self) -> None:
         """Fill the undecided joints with the pose labelled last, to be dragged or accepted."""
@@ -548,49 +607,50 @@ class FlexPoseSession:
     def undo(self) -> None:
         """Take the last change back, and show the frame that it was made on."""
         change = self._open_project().undo()
-        if change is not None and self._undo_words:
-            self._redo_words.append(self._undo_words.pop())
         self._travelled(change, "Undone", "Nothing to undo.")
 
     def redo(self) -> None:
         """Make the change again that was taken back last."""
         change = self._open_project().redo()
-        if change is not None and self._redo_words:
-            self._undo_words.append(self._redo_words.pop())
         self._travelled(change, "Done again", "Nothing to do again.")
 
     @property
     def undo_words(self) -> str:
         """What `undo` would take back; empty when there is nothing."""
-        return self._undo_words[-1] if self._undo_words else ""
+        return "" if self.project is None else self.project.undo_words
 
     @property
     def redo_words(self) -> str:
         """What `redo` would make again; empty when there is nothing."""
-        return self._redo_words[-1] if self._redo_words else ""
-
-    def _remember(self, words: str, gesture: str | None = None) -> None:
-        """Note the words of an edit; the moves of one drag are one entry."""
-        self._redo_words.clear()
-        if gesture is None or gesture != self._gesture:
-            self._undo_words.append(words)
-        self._gesture = gesture
+        return "" if self.project is None else self.project.redo_words
 
     def _travelled(self, change: Change | None, done: str, nothing: str) -> None:
-        self._gesture = None
+        """Show what undo or redo has changed."""
         if change is None:
             self.said.emit(nothing)
             return
-        if change.skeletons is not None:
-            self.joint = min(self.joint, self.skeleton.num_joints - 1)
-            self.project_changed.emit()
-        frames = change.frames
-        if frames and self.name not in frames and frames[0] in self._index:
+        frames = [name for name in change.frames if name in self._index]
+        if change.skeletons is not None:  # concerns every frame, also the one that is shown
+            self._show_skeleton()
+        elif frames and self.name not in frames:
             self.show_name(frames[0])
         else:
             self.label_changed.emit()
-        self.saved_changed.emit()
         self.said.emit(f"{done}: {change.words}.")
+        self._tell_change()
+
+    def _show_skeleton(self) -> None:
+        """Show another skeleton, on the same frame."""
+        self.joint = min(self.joint, self.skeleton.num_joints - 1)
+        self.project_changed.emit()
+        self.show_frame(self.frame)
+
+    def _tell_change(self) -> None:
+        """After every change: there is something to save, perhaps more urgently than usual."""
+        trouble = self._open_project().trouble
+        if trouble:
+            self.failed.emit(trouble)
+        self.saved_changed.emit()
 
     # ------------------------------------------------------------ parts
 
@@ -608,16 +668,13 @@ class FlexPoseSession:
         project = self._open_project()
         if project.edit(labels, words, gesture) is None:
             return
-        self._remember(words, gesture)
-        if project.trouble:
-            self.failed.emit(project.trouble)
         for name in labels:
             if name in self._edited:
                 self._edited.remove(name)
             self._edited.append(name)
         if self.name in labels:
             self.label_changed.emit()
-        self.saved_changed.emit()
+        self._tell_change()
 
     def _inside(self, x: float, y: float) -> tuple[float, float]:
         """The nearest position within the image that is shown."""
@@ -676,6 +733,12 @@ class FlexPoseSession:
 def is_done(label: FrameLabel) -> bool:
     """Whether a frame needs no more work: complete, or judged."""
     return label.complete or bool(label.verdict)
+
+
+def _next(mask: NDArray[np.bool_], after: int) -> int | None:
+    """The first joint from ``after`` + 1 on that is set, wrapping around, or None."""
+    found = np.flatnonzero(np.roll(mask, -(after + 1)))
+    return (int(found[0]) + after + 1) % len(mask) if len(found) else None
 
 
 def project_folder(images: Path) -> Path:

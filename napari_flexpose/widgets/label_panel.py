@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QMenu,
     QProgressBar,
+    QSizePolicy,
     QSlider,
     QSpinBox,
     QToolButton,
@@ -26,7 +27,7 @@ from flexpose.annotation.label import ABSENT, OCCLUDED, VISIBLE, FrameLabel
 from flexpose.annotation.project import FrameStatus, frame_status
 from flexpose.skeleton import Skeleton
 from napari_flexpose.convert import joint_sides
-from napari_flexpose.keymap import SHORTCUTS, shown, tip
+from napari_flexpose.keymap import BOX, SHORTCUTS, shown, tip
 from napari_flexpose.layers import PoseLayers
 from napari_flexpose.session import MODES, FlexPoseSession
 from napari_flexpose.thread_runner import Search
@@ -107,7 +108,8 @@ class LabelPanel(QWidget):
         self.setEnabled(session.project is not None)
         if session.project is None or session.frames is None:
             self.search.cancel()
-            for view in (self.frames, self.joints, self.findings):
+            self._show_findings([])
+            for view in (self.frames, self.joints):
                 view.clear()
             return
         count = len(session.frames.names)
@@ -156,7 +158,6 @@ class LabelPanel(QWidget):
                 item.setText(0, frame_words(label))
         self._show_progress()
         self._on_joint(session.joint)
-        self._check.start()
 
     def _on_joint(self, joint: int) -> None:
         item = self.joints.topLevelItem(joint)
@@ -178,6 +179,7 @@ class LabelPanel(QWidget):
             button.setAccessibleDescription(words)
         project = self.session.project
         self.save.setEnabled(project is not None and project.unsaved and not project.read_only)
+        self._check.start()
 
     def _fill_frames(self) -> None:
         session = self.session
@@ -224,29 +226,43 @@ class LabelPanel(QWidget):
         session = self.session
         if session.project is None:
             return
-        self._findings = [f for f in session.findings() if f.severity != "hint"]
+        found = [f for f in session.findings() if f.severity != "hint"]
+        if found != self._findings:  # else the chosen one stays chosen
+            self._show_findings(found)
+
+    def _show_findings(self, found: list[Finding]) -> None:
         self.findings.clear()
-        for finding in self._findings:
+        self._findings = found
+        for finding in found:
             sign = SEVERITY_SIGNS[finding.severity]
             item = QTreeWidgetItem([sign, f"{finding.frame}: {finding.message}"])
             item.setToolTip(1, f"{finding.message}\n{finding.frame}")
             self.findings.addTopLevelItem(item)
-        count = len(self._findings)
+        count = len(found)
         noun = "finding" if count == 1 else "findings"
         self.findings_words.setText(f"{count} {noun}" if count else "No findings")
         self.findings.setVisible(count > 0)
-        self.fix.setVisible(False)
+        self._offer()
 
-    def _on_finding(self, item: QTreeWidgetItem) -> None:
-        finding = self._findings[self.findings.indexOfTopLevelItem(item)]
-        self._do(self.session.show_finding, finding)
-        self.fix.setVisible(bool(finding.fix))
-
-    def _fix(self) -> None:
+    def _chosen(self) -> Finding | None:
         item = self.findings.currentItem()
-        if item is not None:
-            finding = self._findings[self.findings.indexOfTopLevelItem(item)]
-            self._do(self.session.fix, finding)
+        return None if item is None else self._findings[self.findings.indexOfTopLevelItem(item)]
+
+    def _offer(self) -> None:
+        """Offer what can be done about the chosen finding."""
+        finding = self._chosen()
+        self.fix.setVisible(finding is not None and bool(finding.fix))
+        self.as_is.setVisible(finding is not None)
+
+    def _go_to_finding(self, item: QTreeWidgetItem) -> None:
+        self.findings.setCurrentItem(item)
+        self._answer(self.session.show_finding)
+
+    def _answer(self, action: Callable[[Finding], object]) -> None:
+        """Show, fix or accept the chosen finding."""
+        finding = self._chosen()
+        if finding is not None:
+            self._do(action, finding)
 
     def suggest(self) -> None:
         """Look for frames worth labelling, in the background."""
@@ -344,15 +360,32 @@ class LabelPanel(QWidget):
                 self._action("Occluded", "toggle_occluded"),
                 self._action("Not in image", "mark_absent"),
                 self._action("Undecided", "clear_joint"),
-                self._more("Joint", ("next_joint", "previous_joint", "next_mode")),
+                self._more(
+                    "Joint",
+                    (
+                        "next_joint",
+                        "previous_joint",
+                        "take_suggestion",
+                        "let_go",
+                        "next_mode",
+                    ),
+                ),
             ),
             (
-                self._action("Template", "place_template"),
+                self._action("Template", "place_template", more=f"{BOX[1]}: {BOX[0]}"),
                 self._action("Copy last", "copy_last_pose"),
                 self._action("Mirror", "mirror"),
                 self._more(
                     "Pose",
-                    ("swap_sides", "rotate", "scale", "nudge", "copy_pose", "paste_pose"),
+                    (
+                        "take_suggestions",
+                        "swap_sides",
+                        "rotate",
+                        "scale",
+                        "nudge",
+                        "copy_pose",
+                        "paste_pose",
+                    ),
                     (("Clear the pose", self.session.clear_pose),),
                 ),
             ),
@@ -366,7 +399,10 @@ class LabelPanel(QWidget):
                 self.undo,
                 self.redo,
                 self.save,
-                self._more("View", ("fit_to_pose", "toggle_keep_fitting", "hold_to_hide")),
+                self._more(
+                    "View",
+                    ("fit_to_pose", "toggle_keep_fitting", "hold_to_hide", "toggle_colours"),
+                ),
             ),
         )
         for line, buttons in enumerate(rows):
@@ -377,25 +413,34 @@ class LabelPanel(QWidget):
         layout.addLayout(grid)
 
     def _add_findings(self, layout: QVBoxLayout) -> None:
-        self.findings_words = QLabel("No findings")
+        self.findings_words = QLabel()
         self.fix = action_button(
-            "Fix", "Make the edit that mends it; undo takes it back", self._fix
+            "Fix",
+            "Make the edit that mends it; undo takes it back",
+            lambda: self._answer(self.session.fix),
         )
-        self.fix.setVisible(False)
-        self.fix.setMaximumWidth(60)
+        self.as_is = action_button(
+            "Accept as is",
+            "The label is right; the finding comes back when the pose is changed",
+            lambda: self._answer(self.session.accept_as_is),
+        )
         self.findings = table("Findings", ("Kind", "Finding"), 1, rows=2)
         self.findings.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.findings.setMaximumHeight(64)
-        self.findings.setVisible(False)
-        self.findings.itemClicked.connect(self._on_finding)
+        self.findings.itemClicked.connect(self._go_to_finding)
+        self.findings.itemSelectionChanged.connect(self._offer)
         keys = action_button("Shortcuts", tip("show_help"), self.layers.show_help)
-        keys.setMaximumWidth(84)
-        layout.addLayout(row(self.findings_words, self.fix, keys, stretch=(1, 0, 0)))
+        for button in (self.fix, self.as_is, keys):
+            button.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        layout.addLayout(row(self.findings_words, self.fix, self.as_is, keys, stretch=(1,)))
         layout.addWidget(self.findings)
+        self._show_findings([])
 
-    def _action(self, words: str, action: str, primary: bool = False) -> QToolButton:
+    def _action(
+        self, words: str, action: str, *, more: str = "", primary: bool = False
+    ) -> QToolButton:
         act = partial(self._do, self._method(action))
-        return action_button(words, tip(action), act, primary=primary)
+        return action_button(words, f"{tip(action)}\n{more}".strip(), act, primary=primary)
 
     def _method(self, action: str) -> Callable[..., object]:
         if action == "hold_to_hide":

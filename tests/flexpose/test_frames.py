@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
+import zlib
 from pathlib import Path
 
 import av
@@ -14,10 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from flexpose.annotation.project import SUFFIX
 from flexpose.errors import DataFormatError
 from flexpose.frames import CocoFrames, FolderFrames, VideoFrames, images, open_frames, video
 from flexpose.frames.base import ByteCache, natural_key
 from flexpose.io import CocoDataset, CocoImage, write_coco
+from flexpose.runs import RunDir
 
 COLOURS = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(4, 6, 3) * 3
 
@@ -86,6 +91,15 @@ def test_opening_a_folder_walks_once_and_opens_no_image(
     monkeypatch.setattr(os, "scandir", lambda path: walked.append(Path(path).name) or scandir(path))
     assert len(FolderFrames(tmp_path).names) == 3
     assert sorted(walked) == sorted([tmp_path.name, "a", "b"])
+
+
+def test_pictures_of_our_own_are_no_frames(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "clip" / "runs" / "adapt-0001")
+    put(tmp_path, "clip/1.png", f"clip{SUFFIX}/shown.png", "flexpose/2.png", "previews/3.png")
+    put(run.path, "previews/4.png")
+    run.events_file.write_text("")
+    assert FolderFrames(tmp_path).names == ("clip/1.png", "flexpose/2.png", "previews/3.png")
+    assert FolderFrames(run.path).names == ("previews/4.png",)  # when it is asked for
 
 
 def test_links_that_lead_back_are_followed_once(tmp_path: Path) -> None:
@@ -232,7 +246,6 @@ def test_an_unreadable_image_is_named_and_the_rest_is_read(tmp_path: Path) -> No
         images.read_image(tmp_path / "3.png")
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif", "webp"])
 def test_a_file_cut_anywhere_is_refused_or_read(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"1.{suffix}"
@@ -251,6 +264,77 @@ def test_what_a_suffix_promises_is_not_believed(tmp_path: Path) -> None:
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     with pytest.raises(DataFormatError, match="not an image"):
         images.read_image(path)
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    body = kind + content
+    return len(content).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+
+
+def test_a_rotation_behind_the_pixels_of_a_png_counts(tmp_path: Path) -> None:
+    path = tmp_path / "1.png"
+    put(tmp_path, path.name)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = path.read_bytes()
+    late = png_chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
+    path.write_bytes(content[:-12] + late + content[-12:])  # the end takes 12 bytes
+    source = FolderFrames(tmp_path)
+    assert source.size(0) == (4, 6)
+    np.testing.assert_array_equal(source.read(0), turned(COLOURS, 6))
+
+
+def test_sizes_are_read_without_the_pixels(tmp_path: Path) -> None:
+    put(tmp_path, "1.png", "2.jpg", "3.bmp", pixels=np.zeros((300, 400, 3), np.uint8))
+    for name, values in (
+        ("4.tif", np.zeros((300, 400), np.float32)),
+        ("5.tif", np.zeros((300, 400), np.uint16)),
+        ("6.png", np.zeros((300, 400), np.uint16)),
+    ):
+        Image.fromarray(values).save(tmp_path / name)
+    cv2.imwrite(str(tmp_path / "7.tif"), np.zeros((300, 400, 3), np.uint16))
+    source = FolderFrames(tmp_path)
+    for index, name in enumerate(source.names):
+        path = tmp_path / name
+        content = path.read_bytes()
+        end = len(content) // 2 if path.suffix in (".png", ".jpg", ".bmp") else len(content)
+        path.write_bytes(content[:end])
+        assert source.size(index) == (400, 300), name
+
+
+def test_the_size_of_what_is_no_image_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "1.png")
+    (tmp_path / "2.png").write_bytes(b"no image")
+    cv2.imwrite(str(tmp_path / "3.tif"), np.zeros((3, 4, 3), np.float32))  # Pillow knows it not
+    (tmp_path / "4.png").write_bytes((tmp_path / "1.png").read_bytes()[:20])
+    source = FolderFrames(tmp_path)
+    for index in (1, 2, 3):
+        for look in (source.size, source.read):
+            with pytest.raises(DataFormatError, match=rf"{index + 1}\.[a-z]+: is "):
+                look(index)
+
+
+def test_remarks_of_pillow_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    palette = Image.fromarray(COLOURS).convert("P")
+    palette.save(tmp_path / "1.png", transparency=bytes(range(10)))
+    Image.new("1", (9500, 9500)).save(tmp_path / "2.png")
+    program = """
+import sys, threading
+from flexpose.frames import FolderFrames
+source = FolderFrames(sys.argv[1])
+for index in range(2):
+    for look in (source.size, source.read):
+        thread = threading.Thread(target=look, args=(index,))
+        thread.start()
+        thread.join()
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", program, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
 
 
 # ---------------------------------------------------------------- the cache

@@ -2,8 +2,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from flexpose.annotation.label import FrameLabel, mark_absent, place
-from napari_flexpose.convert import edge_vectors, joint_sides, shown_joints, to_rows_columns, to_xy
+from flexpose.annotation.label import (
+    VISIBLE,
+    FrameLabel,
+    mark_absent,
+    place,
+    suggestion,
+    toggle_occluded,
+)
+from napari_flexpose.convert import (
+    STATE_COLOURS,
+    box_vectors,
+    edge_vectors,
+    joint_sides,
+    joint_states,
+    shown_joints,
+    to_rows_columns,
+    to_xy,
+)
 
 
 def test_rows_and_columns_and_back():
@@ -27,6 +43,21 @@ def test_edges_need_both_ends(puppet):
     assert drawn.tolist() == [0]
     np.testing.assert_array_equal(vectors, [[[2, 1], [4, 3]]])
     assert edge_vectors(label, ())[0].shape == (0, 2, 2)
+
+
+def test_states_have_names(puppet):
+    label = toggle_occluded(place(place(FrameLabel.empty(5), 0, 1, 2), 1, 4, 6), 1)
+    state = np.full(5, VISIBLE, np.int8)
+    label = suggestion(label, np.ones((5, 2), np.float32), state)
+    assert joint_states(label) == ("visible", "occluded", *["suggested"] * 3)
+    assert set(joint_states(label)) == set(STATE_COLOURS)
+
+
+def test_a_box_has_four_sides():
+    sides = box_vectors((3, 7), (5, 4))
+    np.testing.assert_array_equal(
+        sides, [[[7, 3], [0, 2]], [[7, 5], [-3, 0]], [[4, 5], [0, -2]], [[4, 3], [3, 0]]]
+    )
 
 
 def test_sides_are_those_of_the_pairs(puppet):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from napari.components.overlays import TextOverlay
 
 from flexpose.skeleton import load_skeleton
 
@@ -40,6 +42,53 @@ def test_an_empty_frame_shows_nothing_and_the_next_one_all(user):
     assert len(user.dock.layers.points.data) == 15
 
 
+def test_sides_are_drawn_anew_for_a_skeleton_with_as_many_joints(open_dock, images, puppet):
+    user = open_dock(images, puppet)
+    session, points = user.dock.session, user.dock.layers.points
+    for place in ((60, 60), (60, 20), (30, 40), (90, 40), (60, 80)):
+        session.click(*place)
+    before = points.face_color.copy()
+    session.change_skeleton(replace(puppet, symmetric_pairs=((3, 2),)))
+    np.testing.assert_array_equal(points.face_color[[2, 3]], before[[3, 2]])
+    session.undo()
+    np.testing.assert_array_equal(points.face_color, before)
+
+
+def test_zoom_stays_when_the_skeleton_changes(user, puppet):
+    user.wheel(60, 50, 3)
+    zoom = user.viewer.scene.camera.zoom
+    user.dock.session.change_skeleton(puppet)
+    user.dock.session.next_frame()
+    assert user.viewer.scene.camera.zoom == zoom
+
+
+def test_no_layer_of_ours_can_be_moved(user):
+    for layer in (user.dock.layers.image, user.dock.layers.edges, user.dock.layers.points):
+        layer.mode = "transform"
+        assert layer.mode == "pan_zoom"
+    assert "Click to place" in user.dock.status.text()
+
+
+def test_layers_that_come_back_are_fitted_again(user):
+    user.viewer.layers.clear()
+    user.dock.session.show_frame(0)
+    zoom = user.viewer.scene.camera.zoom
+    user.viewer.fit_to_view(layers=[user.dock.layers.image])
+    assert user.viewer.scene.camera.zoom == pytest.approx(zoom)
+
+
+def test_nothing_is_labelled_from_aslant(user):
+    user.label_all()
+    user.dock.session.clear_joint()
+    before = user.dock.session.label
+    user.viewer.dims.ndisplay = 3
+    user.click(100, 30)
+    assert user.dock.session.label.equals(before)
+    user.viewer.dims.ndisplay = 2
+    user.click(100, 30)
+    assert user.dock.session.label.complete
+
+
 def test_images_of_other_sizes_are_fitted(user, images):
     import cv2
 
@@ -72,8 +121,12 @@ def test_changing_a_label_is_quick(open_dock, images):
 
 
 def test_closing_takes_layers_and_keys_away(user):
+    own = TextOverlay()  # as napari makes it
     points = user.dock.layers.points
+    text = user.viewer.canvas.overlays.text
+    assert text.font_size == 11
     user.dock.layers.close()
+    assert (text.text, text.font_size) == (own.text, own.font_size)
     assert not user.viewer.layers
     assert not points.keymap
     assert not points.mouse_drag_callbacks

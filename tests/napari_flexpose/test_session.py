@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 
 import cv2
@@ -10,7 +12,8 @@ import pytest
 
 from flexpose.annotation.findings import Finding
 from flexpose.annotation.label import ABSENT, OCCLUDED, UNDECIDED, VISIBLE
-from flexpose.errors import AnnotationError, FlexPoseError
+from flexpose.annotation.label import place as placed
+from flexpose.errors import AnnotationError, DataFormatError, FlexPoseError
 from flexpose.suggestion import Suggestion
 from napari_flexpose.session import FlexPoseSession, ImagesMovedError, project_folder
 
@@ -182,6 +185,105 @@ def test_a_skeleton_that_drops_labels_has_to_be_told(session, body):
     assert session.label.complete
 
 
+def test_undoing_a_skeleton_shows_the_frame_that_is_shown_again(session, body):
+    label_all(session)
+    session.show_frame(2)
+    session.change_skeleton(body, drop=True)
+    session.select_joint(14)
+    shown = []
+    session.frame_changed.connect(shown.append)
+    session.undo()
+    assert (session.skeleton.name, session.frame, session.joint) == ("puppet", 2, 0)
+    assert shown == [2]
+    session.redo()
+    assert shown == [2, 2]
+
+
+def test_undoing_without_any_label_changes_the_skeleton_back(session, body):
+    session.change_skeleton(body)  # a change of no frame
+    drawn = []
+    session.label_changed.connect(lambda: drawn.append(len(session.label.state)))
+    session.undo()
+    assert drawn == [5]
+    session.redo()
+    assert drawn == [5, 15]
+
+
+def test_undo_shows_a_frame_whose_image_is_there(session, images):
+    first, last = session.label_of("0.png"), session.label_of("2.png")
+    session.apply({"gone.png": placed(first, 0, 1, 1), "2.png": placed(last, 0, 1, 1)}, "both")
+    session.undo()
+    assert session.frame == 2
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def failures(session):
+    told = []
+    session.failed.connect(told.append)
+    return told
+
+
+def test_a_project_that_cannot_be_saved_stays_open(session, tmp_path, puppet, monkeypatch):
+    session.click(5, 5)
+    other = tmp_path / "other"
+    other.mkdir()
+    cv2.imwrite(str(other / "a.png"), np.zeros((20, 30, 3), np.uint8))
+    begun = FlexPoseSession()
+    begun.create(other, puppet)
+    begun.click(1, 1)
+    crashed = shutil.copytree(begun.project.folder, tmp_path / "copy.flexpose")
+    begun.close()
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "replace", full_disk)
+        for leave in (
+            session.close,
+            lambda: session.open(crashed),
+            lambda: session.create(tmp_path / "other", puppet),
+        ):
+            with pytest.raises(DataFormatError, match="No space"):
+                leave()
+            assert session.name == "0.png"
+            assert session.undo_words == "place hip"
+    session.open(crashed)  # nobody has it locked, and nothing of it was taken for granted
+    assert session.recovered.startswith("1 edit")
+
+
+def test_images_that_are_not_found_leave_the_recovered_edits_open(session, images, tmp_path):
+    session.click(5, 5)
+    crashed = shutil.copytree(session.project.folder, tmp_path / "copy.flexpose")
+    session.close()
+    images.rename(tmp_path / "elsewhere")
+    with pytest.raises(ImagesMovedError):
+        session.open(crashed)
+    with pytest.raises(FlexPoseError):
+        session.open(crashed, tmp_path / "nowhere")
+    session.open(crashed, tmp_path / "elsewhere")
+    assert session.recovered.startswith("1 edit")
+
+
+@pytest.mark.parametrize("act", ["undo", "redo", "set_work", "change_skeleton"])
+def test_changes_that_are_in_memory_only_are_told(session, body, monkeypatch, act):
+    session.click(5, 5)
+    session.click(6, 6)
+    session.undo()
+    told = failures(session)
+    journal = session.project.folder / "journal.jsonl"
+    journal.unlink()
+    journal.mkdir()  # it can be written no more
+    acts = {
+        "set_work": lambda: session.set_work(["1.png"]),
+        "change_skeleton": lambda: session.change_skeleton(body, drop=True),
+    }
+    acts.get(act, getattr(session, act, None))()
+    assert "in memory only" in told[-1]
+    journal.rmdir()
+    session.save()
+    assert len(told) == 1
+
+
 def test_saving_waits_for_its_interval(images, puppet):
     now = [0.0]
     session = FlexPoseSession(clock=lambda: now[0], autosave_seconds=30)
@@ -283,3 +385,115 @@ def test_findings_are_those_of_the_labels(session):
     label_all(session)
     session.move_joint(1, 10, 60, "drag")  # onto the hip
     assert "same-spot" in {finding.code for finding in session.findings()}
+
+
+def test_a_finding_accepted_as_is_stays_away_until_the_pose_changes(session):
+    label_all(session)
+    session.move_joint(1, 10, 60, "drag")  # onto the hip
+    (finding,) = [f for f in session.findings() if f.code == "same-spot"]
+    session.accept_as_is(finding)
+    assert session.findings() == []
+    assert session.undo_words == "accept finding as is"
+    folder = session.project.folder
+    session.close()
+    session.open(folder)
+    assert session.findings() == []
+    session.move_joint(1, 10.5, 60, "drag")
+    session.move_joint(1, 10, 60, "drag 2")
+    assert session.findings() == [finding]
+
+
+def test_accepting_a_finding_can_be_undone(session):
+    label_all(session)
+    session.move_joint(1, 10, 60, "drag")
+    (finding,) = session.findings()
+    session.accept_as_is(finding)
+    session.undo()
+    assert session.findings() == [finding]
+
+
+@pytest.fixture
+def bodies(session, body):
+    """A session whose skeleton has a template."""
+    session.change_skeleton(body)
+    return session
+
+
+def test_suggestions_are_taken_joint_by_joint(bodies):
+    bodies.click(10, 60)
+    bodies.place_template()
+    bodies.take_suggestion()  # the head is the current joint
+    assert bodies.label.suggested.tolist() == [False, False, *[True] * 13]
+    assert bodies.joint == 2
+    assert bodies.undo_words == "take suggested head"
+    bodies.select_joint(0)
+    bodies.take_suggestion()  # which is decided: on to the next, unseen and so not taken
+    assert (bodies.joint, bodies.undo_words) == (2, "take suggested head")
+    for _ in range(13):
+        bodies.take_suggestion()
+    assert bodies.label.complete
+    said = told(bodies)
+    bodies.take_suggestion()
+    bodies.take_suggestions()
+    assert said == ["Nothing is suggested here."] * 2
+
+
+def test_all_suggestions_are_taken_in_one_step_and_the_frame_stays(bodies):
+    bodies.place_template()
+    bodies.take_suggestions()
+    assert (bodies.frame, bodies.label.verdict) == (0, "")
+    assert bodies.label.complete
+    bodies.undo()
+    assert bodies.label.suggested.all()
+
+
+def test_a_template_goes_into_a_drawn_box_and_replaces_suggestions_only(bodies):
+    bodies.click(1, 1)
+    bodies.place_template()
+    bodies.place_template_between((70, 90), (40, 30))
+    label = bodies.label
+    assert label.points[0].tolist() == [1, 1]
+    assert label.suggested.tolist() == [False, *[True] * 14]
+    others = label.points[1:]
+    assert (others >= (39.9, 29.9)).all() and (others <= (70.1, 90.1)).all()
+    bodies.undo()
+    bodies.undo()
+    assert bodies.label.state.tolist() == [VISIBLE, *[UNDECIDED] * 14]
+
+
+def test_a_box_counts_as_far_as_it_is_in_the_image(bodies):
+    bodies.place_template_between((-500, -500), (500, 500))
+    points = bodies.label.points
+    assert (points >= -0.01).all() and (points <= (119.01, 99.01)).all()
+
+
+def test_a_box_that_is_hardly_one_places_nothing(bodies):
+    said = told(bodies)
+    bodies.place_template_between((20, 20), (22, 90))
+    assert bodies.label.untouched
+    assert "larger box" in said[-1]
+
+
+def test_a_template_with_nothing_to_place_says_so(bodies):
+    bodies.place_template()
+    before, said = bodies.label, told(bodies)
+    bodies.place_template()
+    assert bodies.label.equals(before)
+    assert "place already" in said[-1]
+
+
+def test_letting_go_of_a_chosen_joint_goes_back_to_what_is_to_do(session):
+    session.click(1, 1)
+    session.select_joint(4)
+    session.back_to_undecided()
+    assert session.joint == 1
+
+
+def test_taking_a_gesture_back_leaves_nothing_to_undo(session):
+    label_all(session)
+    before = session.label
+    session.move_joint(1, 20, 20, "drag")
+    session.move_joint(1, 30, 20, "drag")
+    session.take_back(before, "drag")
+    assert session.label.equals(before)
+    assert session.undo_words == "place tail"

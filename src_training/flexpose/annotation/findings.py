@@ -59,6 +59,8 @@ def find(
 ) -> list[Finding]:
     """Check labels of J joints; frames in their order, the gravest finding of a frame first.
 
+    What was accepted as it is (`FrameLabel.as_is`) is left out.
+
     Frames without a word, rejected ones and those without a pose are checked for their image only.
 
     Parameters
@@ -97,9 +99,19 @@ def find(
         for bone in _bones(poses, skeleton, names):  # those of swapped limbs are long
             if not told & {(bone.frame, joint) for joint in bone.joints}:
                 found.append(bone)
+    found = [f for f in found if not {*marks(f, skeleton)} <= {*labels[f.frame].as_is}]
     place = {frame: index for index, frame in enumerate(labels)}
     grave = {"error": 0, "warning": 1, "hint": 2}
     return sorted(found, key=lambda f: (place[f.frame], grave[f.severity], f.code, f.joints))
+
+
+def marks(finding: Finding, skeleton: Skeleton) -> tuple[str, ...]:
+    """How a finding is remembered that was accepted: its check, with each of its joints.
+
+    So it is also known again when other frames make it tell fewer joints.
+    """
+    joints = [skeleton.joints[joint] for joint in finding.joints]
+    return tuple(f"{finding.code} {joint}" for joint in joints) or (finding.code,)
 
 
 def swap_order(skeleton: Skeleton, joints: Sequence[int]) -> tuple[int, ...]:

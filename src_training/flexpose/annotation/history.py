@@ -95,6 +95,16 @@ class History:
         """The change undone last, whose "after" is to be restored; None when there is none."""
         return self._take(self._undone, self._done)
 
+    @property
+    def undo_words(self) -> str:
+        """Words of the change that ``undo`` would hand back; empty when there is none."""
+        return self._done[-1].words if self._done else ""
+
+    @property
+    def redo_words(self) -> str:
+        """Words of the change that ``redo`` would hand back; empty when there is none."""
+        return self._undone[-1].words if self._undone else ""
+
     def _take(self, source: list[Change], target: list[Change]) -> Change | None:
         self._gesture = None
         if not source:

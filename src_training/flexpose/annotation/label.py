@@ -5,7 +5,7 @@ Every edit is a function from a label to a new label; nothing here knows files, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -36,6 +36,8 @@ class FrameLabel:
     suggested : bool (J,), positions that nobody has looked at yet: copied, placed or predicted
     verdict : what was decided about the frame
     reason : why it was rejected, in the annotator's words
+    as_is : findings that the annotator has accepted, see `findings.marks`; of this pose only, so
+        the edits of a pose below forget them
     """
 
     points: Array
@@ -43,6 +45,7 @@ class FrameLabel:
     suggested: NDArray[np.bool_]
     verdict: Verdict = ""
     reason: str = ""
+    as_is: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         points = np.array(self.points, dtype=np.float32)
@@ -101,6 +104,7 @@ class FrameLabel:
             and np.array_equal(self.state, other.state)
             and np.array_equal(self.suggested, other.suggested)
             and (self.verdict, self.reason) == (other.verdict, other.reason)
+            and self.as_is == other.as_is
         )
 
 
@@ -147,7 +151,18 @@ def _with_joint(
 ) -> FrameLabel:
     points, states, suggested = label.points.copy(), label.state.copy(), label.suggested.copy()
     points[joint], states[joint], suggested[joint] = point, state, False
-    return replace(label, points=points, state=states, suggested=suggested)
+    return _with_pose(label, points, states, suggested)
+
+
+def _with_pose(
+    label: FrameLabel,
+    points: NDArray[np.floating],
+    state: NDArray[np.int8],
+    suggested: NDArray[np.bool_],
+) -> FrameLabel:
+    """The label with another pose, of which no finding was accepted yet."""
+    new = replace(label, points=points, state=state, suggested=suggested)
+    return new if new.equals(label) else replace(new, as_is=())
 
 
 # ---------------------------------------------------------------- the whole pose
@@ -186,17 +201,12 @@ def mirrored(label: FrameLabel, flip_index: Sequence[int]) -> FrameLabel:
 def swapped(label: FrameLabel, flip_index: Sequence[int]) -> FrameLabel:
     """Exchange the names of left and right joints; no point moves."""
     order = list(flip_index)
-    return replace(
-        label,
-        points=label.points[order],
-        state=label.state[order],
-        suggested=label.suggested[order],
-    )
+    return _with_pose(label, label.points[order], label.state[order], label.suggested[order])
 
 
 def _moved_points(label: FrameLabel, points: NDArray[np.floating]) -> FrameLabel:
     # suggestions stay suggestions: moving the whole says nothing about a single joint
-    return replace(label, points=points)
+    return _with_pose(label, points, label.state, label.suggested)
 
 
 def _centre(label: FrameLabel) -> NDArray[np.float64]:
@@ -224,17 +234,31 @@ def suggestion(
     # what is absent is for the annotator to say
     free = (label.state == UNDECIDED) & np.isfinite(points).all(axis=1) & (state > ABSENT)
     both = free[:, None]
-    return replace(
+    return _with_pose(
         label,
-        points=np.where(both, points, label.points),
-        state=np.where(free, state, label.state),
-        suggested=label.suggested | free,
+        np.where(both, points, label.points),
+        np.where(free, state, label.state),
+        label.suggested | free,
     )
 
 
-def accepted(label: FrameLabel) -> FrameLabel:
-    """Take all suggestions as decided."""
-    return replace(label, suggested=np.zeros_like(label.suggested))
+def accepted(label: FrameLabel, joint: int | None = None) -> FrameLabel:
+    """Take the suggestion of a joint as decided, or all of them."""
+    left = np.zeros_like(label.suggested)
+    if joint is not None:
+        left = label.suggested & (np.arange(len(left)) != joint)
+    return _with_pose(label, label.points, label.state, left)
+
+
+def without_suggestions(label: FrameLabel) -> FrameLabel:
+    """Make the joints undecided that are only suggested."""
+    state = np.where(label.suggested, UNDECIDED, label.state).astype(np.int8)
+    return _with_pose(label, label.points, state, np.zeros_like(label.suggested))
+
+
+def left_as_is(label: FrameLabel, findings: Iterable[str]) -> FrameLabel:
+    """Accept findings about this pose; they come back when the pose changes."""
+    return replace(label, as_is=tuple(sorted({*label.as_is, *findings})))
 
 
 def judged(label: FrameLabel, verdict: Verdict, reason: str = "") -> FrameLabel:

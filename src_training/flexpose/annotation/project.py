@@ -160,11 +160,20 @@ class AnnotationProject:
         self._unsaved = False
         self.trouble = ""
 
-    def close(self) -> None:
-        """Save, and let others write; after an error the project is still open."""
-        if not self.read_only:
+    def close(self, *, save: bool = True) -> None:
+        """Let others write; nothing can be changed after that.
+
+        Parameters
+        ----------
+        save : save first; else what is not saved stays in the journal, for the next to recover
+
+        Raises
+        ------
+        DataFormatError : saving failed; the project is still open.
+        """
+        if save and not self.read_only:
             self.save()
-            self.read_only = "This project is closed."
+        self.read_only = self.read_only or "This project is closed."
         self._lock.release()
 
     # ------------------------------------------------------------ looking
@@ -317,6 +326,16 @@ class AnnotationProject:
         if change is not None:
             self._change(change)
         return change
+
+    @property
+    def undo_words(self) -> str:
+        """What ``undo`` would take back, in words; empty when there is nothing."""
+        return self._history.undo_words
+
+    @property
+    def redo_words(self) -> str:
+        """What ``redo`` would make again, in words; empty when there is nothing."""
+        return self._history.redo_words
 
     def lost_joints(self, new: Skeleton) -> dict[str, int]:
         """Joints that ``new`` lacks, with the number of frames that say anything about them."""

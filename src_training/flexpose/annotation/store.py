@@ -21,6 +21,7 @@ from flexpose.skeleton import Skeleton
 PROJECT, BACKUP = "project.json", "project.json.bak"
 FORMAT_VERSION = 1
 
+_KEYS = {"joints", "suggested", "verdict", "reason", "as_is"}
 _WORDS = {OCCLUDED: "occluded", VISIBLE: "visible"}
 _FLOAT32_LIMIT = 2.0**128 - 2.0**103  # what is smaller rounds to a finite float32
 _KINDS = {dict: "names with values", list: "a list", str: "a text", int: "a whole number"}
@@ -104,6 +105,8 @@ def label_to_plain(label: FrameLabel, skeleton: Skeleton) -> dict[str, Any]:
         plain["verdict"] = label.verdict
     if label.reason:
         plain["reason"] = label.reason
+    if label.as_is:
+        plain["as_is"] = label.as_is
     return plain
 
 
@@ -199,7 +202,7 @@ def label_from_plain(plain: Any, skeleton: Skeleton, path: Path, frame: str) -> 
     where = f"frame {frame!r}"
     empty = FrameLabel.empty(skeleton.num_joints)
     points, state, suggested = empty.points.copy(), empty.state.copy(), empty.suggested.copy()
-    unknown = set(_checked(plain, dict, path, where)) - {"joints", "suggested", "verdict", "reason"}
+    unknown = set(_checked(plain, dict, path, where)) - _KEYS
     if unknown:
         raise DataFormatError(path, where, f"unknown key {min(unknown)!r}.", _SEE_BACKUP)
     for joint, said in _checked(plain.get("joints", {}), dict, path, where).items():
@@ -211,8 +214,14 @@ def label_from_plain(plain: Any, skeleton: Skeleton, path: Path, frame: str) -> 
     if verdict not in get_args(Verdict):
         raise DataFormatError(path, where, f"the verdict {verdict!r} is unknown.", _SEE_BACKUP)
     reason = _checked(plain.get("reason", ""), str, path, where)
+    as_is = _checked(plain.get("as_is", []), list, path, where)
     return FrameLabel(
-        points=points, state=state, suggested=suggested, verdict=verdict, reason=reason
+        points=points,
+        state=state,
+        suggested=suggested,
+        verdict=verdict,
+        reason=reason,
+        as_is=tuple(_checked(finding, str, path, where) for finding in as_is),
     )
 
 

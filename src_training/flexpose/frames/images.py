@@ -28,12 +28,12 @@ from flexpose.frames.base import (
     check_index,
     natural_key,
 )
-from flexpose.io.base import image_size
+from flexpose.io.base import hush_pillow, image_size
 from flexpose.io.coco import Notes
 from flexpose.io.coco_read import read_coco
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
-_DAMAGE = (  # what Pillow raises for files that are cut short, altered or too large
+_DAMAGE = (  # what Pillow raises for files that are cut short or altered
     ValueError,
     TypeError,
     LookupError,
@@ -44,7 +44,6 @@ _DAMAGE = (  # what Pillow raises for files that are cut short, altered or too l
     SyntaxError,
     struct.error,
     zlib.error,
-    Image.DecompressionBombError,
 )
 
 
@@ -89,7 +88,8 @@ class _ImageFiles:
 class FolderFrames(_ImageFiles):
     """All images of a folder and the folders in it, in natural order.
 
-    Opening walks the folder once and opens no file. Hidden files and folders do not count.
+    Opening walks the folder once and opens no file. Hidden files and folders do not count, nor do
+    the folders of label projects and runs, whose pictures we have drawn ourselves.
 
     Raises
     ------
@@ -150,6 +150,7 @@ def read_image(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     ------
     DataFormatError : the file is missing or no image.
     """
+    hush_pillow()
     try:
         # as an open file: Pillow maps paths into memory, and then turns TIFF images wrongly
         with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
@@ -169,6 +170,8 @@ def read_image(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
         if error.strerror:
             raise DataFormatError(path, "", f"cannot be read ({error.strerror}).") from error
         raise DataFormatError(path, "", f"is a damaged image ({error}).") from error
+    except Image.DecompressionBombError as error:
+        raise DataFormatError(path, "", f"is too large to be read ({error}).") from error
     except _DAMAGE as error:
         raise DataFormatError(path, "", f"is a damaged image ({error}).") from error
     pixels.setflags(write=False)
@@ -201,7 +204,7 @@ def _files(root: Path, notes: Notes) -> Iterator[str]:
             notes.add("folder that cannot be read; left out", folder)
             continue
         identity = (found.st_dev, found.st_ino)
-        if identity in above:
+        if identity in above or (folder and _is_ours(folder, entries)):
             continue
         for entry in entries:
             name = folder + entry.name
@@ -213,6 +216,11 @@ def _files(root: Path, notes: Notes) -> Iterator[str]:
                 yield name
             else:
                 notes.add("file name with a backslash or without Unicode; left out", repr(name))
+
+
+def _is_ours(folder: str, entries: Sequence[os.DirEntry[str]]) -> bool:
+    """Whether a folder is that of a label project or of a run."""
+    return folder.endswith(".flexpose/") or any(entry.name == "events.jsonl" for entry in entries)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

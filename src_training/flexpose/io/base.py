@@ -25,6 +25,7 @@ import os
 import pkgutil
 import secrets
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -317,20 +318,64 @@ def _unreadable(path: Path, error: OSError) -> DataFormatError:
 def image_size(path: Path) -> tuple[int, int]:
     """Width and height in pixels of an image file, after the rotation that its EXIF data ask for.
 
+    Reads the header only, unless a PNG file has such data behind its pixels.
+
     Raises
     ------
     DataFormatError : the file is missing or no image.
     """
-    import cv2  # takes a while to import, and few readers need it
+    from PIL import ExifTags, Image, UnidentifiedImageError  # few readers need it
 
+    hush_pillow()
     try:
-        data = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
-    if image is None:
-        raise DataFormatError(path, "", "is not an image that can be read")
-    return int(image.shape[1]), int(image.shape[0])
+        with path.open("rb") as file:
+            late = _has_late_metadata(file)
+            file.seek(0)
+            with Image.open(file) as image:
+                if late:
+                    image.load()
+                # not that of PNG files, which always loads the pixels
+                exif = Image.Image.getexif(image)
+                # Pillow has turned the size of TIFF files already, or not, depending on its version
+                tags = getattr(image, "tag_v2", {})
+                width = int(tags.get(ExifTags.Base.ImageWidth, image.width))
+                height = int(tags.get(ExifTags.Base.ImageLength, image.height))
+    except UnidentifiedImageError as error:
+        raise DataFormatError(path, "", "is not an image that can be read") from error
+    except (OSError, *_DAMAGE, Image.DecompressionBombError) as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise _unreadable(path, error) from error
+        raise DataFormatError(path, "", f"is not an image that can be read ({error})") from error
+    turned = exif.get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    return (height, width) if turned else (width, height)
+
+
+@cache
+def hush_pillow() -> None:
+    """Keep what Pillow thinks of odd image files off the terminal, for the whole process.
+
+    Such as that an image is large or its palette transparent: the images are the user's own, who
+    can do nothing about it, and what cannot be read is an error. For the whole process, because
+    images are read in threads, where ``warnings.catch_warnings`` is not safe.
+    """
+    from PIL import Image
+
+    for category in (UserWarning, Image.DecompressionBombWarning):
+        warnings.filterwarnings("ignore", category=category, module=r"PIL\.")
+
+
+def _has_late_metadata(file: BinaryIO) -> bool:
+    """Whether a file is a PNG that may ask for a rotation behind its pixels."""
+    if file.read(8) != b"\x89PNG\r\n\x1a\n":
+        return False
+    pixels = False
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if pixels and kind in (b"eXIf", b"iTXt"):
+            return True
+        pixels = pixels or kind == b"IDAT"
+        file.seek(length + 4, os.SEEK_CUR)  # its content and checksum
+    return False
 
 
 def sizes_of_images(

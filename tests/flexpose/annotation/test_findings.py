@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexpose.annotation.findings import find, swap_order
+from flexpose.annotation.findings import find, marks, swap_order
 from flexpose.annotation.label import (
     ABSENT,
     OCCLUDED,
@@ -19,6 +19,8 @@ from flexpose.annotation.label import (
     VISIBLE,
     FrameLabel,
     accepted,
+    judged,
+    left_as_is,
     place,
     suggestion,
     swapped,
@@ -420,3 +422,39 @@ def test_real_labels_give_few_false_alarms(name):
     assert share["swap"] < 0.01
     assert share["bone-length"] < 0.03
     assert share["same-spot"] < 0.01
+
+
+# ---------------------------------------------------------------- accepted as they are
+
+
+def test_what_was_accepted_is_told_no_more_until_the_pose_changes():
+    labels = video(BODY)
+    frame = "003.png"
+    labels[frame] = moved(labels[frame], BODY, "left_ankle", (0, 900))
+    said = [f for f in found_in(labels) if f.frame == frame]
+    assert {f.code for f in said} == {"bone-length", "outside"}
+    for finding in said:
+        assert found_in(labels)  # one after the other
+        labels[frame] = left_as_is(labels[frame], marks(finding, BODY))
+    assert found_in(labels) == []
+    labels[frame] = judged(labels[frame], "reviewed")
+    assert found_in(labels) == []
+    labels[frame] = place(labels[frame], BODY.index("left_ankle"), 200, 901)
+    assert {f.code for f in found_in(labels)} == {"bone-length", "outside"}
+
+
+def test_a_finding_with_one_more_joint_is_told_again():
+    label = replace(video(BODY)["003.png"], as_is=("outside head", "image-missing"))
+    label = moved(moved(label, BODY, "head", (900, 0)), BODY, "neck", (900, 0))
+    (outside,) = [f for f in found_in({"a.png": label}) if f.code == "outside"]
+    assert words(outside.joints) == {"head", "neck"}
+    label = replace(label, as_is=marks(outside, BODY))
+    fewer = moved(label, BODY, "head", (-900, 0))  # keeps what was accepted
+    assert "outside" not in [code for _, code in codes({"a.png": fewer})]
+
+
+def test_a_finding_about_the_whole_frame_goes_by_its_check():
+    label = video(BODY)["003.png"]
+    (missing,) = found_in({"a.png": label}, size=None)
+    assert marks(missing, BODY) == ("image-missing",)
+    assert found_in({"a.png": left_as_is(label, marks(missing, BODY))}, size=None) == []

@@ -86,6 +86,18 @@ def test_frames_of_both_parts_are_in_a_joined_change():
     assert (both.frames, both.words) == (("a", "b"), "later")
 
 
+def test_the_words_are_those_of_what_undo_and_redo_would_hand_back(history):
+    assert (history.undo_words, history.redo_words) == ("", "")
+    history.record(change(EMPTY, at(0), "place"))
+    for x in range(3):
+        history.record(change(at(x), at(x + 1), "move"), gesture=7)
+    assert (history.undo_words, history.redo_words) == ("move", "")
+    history.undo()
+    assert (history.undo_words, history.redo_words) == ("place", "move")
+    history.record(change(at(0), at(9), "turn"))
+    assert (history.undo_words, history.redo_words) == ("turn", "")
+
+
 def test_a_reversed_change_takes_back():
     back = change(EMPTY, at(1), "place nose").reversed()
     assert back.words == "undo place nose"

@@ -247,3 +247,44 @@ def test_labels_go_to_another_skeleton_by_name(bent):
     assert after.state.tolist() == [ABSENT, UNDECIDED, VISIBLE]
     assert after.points[2].tolist() == [10, 20] and after.verdict == "reviewed"
     assert edits.migrated(before, old, old).equals(before)
+
+
+# ---------------------------------------------------------------- findings accepted as they are
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda one: edits.place(one, 0, 1, 1),
+        lambda one: edits.toggle_occluded(one, 1),
+        lambda one: edits.mark_absent(one, 0),
+        lambda one: edits.clear_joint(one, 2),
+        lambda one: edits.moved(one, 1, 0),
+        lambda one: edits.rotated(one, 5),
+        lambda one: edits.swapped(one, FLIP),
+    ],
+)
+def test_findings_accepted_of_a_pose_are_open_again_for_another(bent, edit):
+    kept = edits.left_as_is(bent, ["swap left_wing"])
+    assert edit(kept).as_is == ()
+
+
+def test_findings_accepted_stay_with_their_pose(bent):
+    kept = edits.left_as_is(edits.left_as_is(bent, ["swap b", "swap a"]), ["swap a", "outside"])
+    assert kept.as_is == ("outside", "swap a", "swap b")
+    assert not kept.equals(bent)
+    assert edits.judged(kept, "reviewed").as_is == kept.as_is
+    assert edits.mark_absent(kept, 2).equals(kept)  # as it was
+
+
+# ---------------------------------------------------------------- some of the suggestions
+
+
+def test_one_suggestion_can_be_taken_and_the_others_dropped():
+    found = label([[1, 2], [3, 4], [5, 6]], [VISIBLE] * 3, [False, True, True])
+    one = edits.accepted(found, 1)
+    assert one.suggested.tolist() == [False, False, True]
+    assert edits.accepted(found, 0).equals(found)
+    left = edits.without_suggestions(one)
+    assert left.state.tolist() == [VISIBLE, VISIBLE, UNDECIDED]
+    assert left.points[:2].tolist() == [[1, 2], [3, 4]] and np.isnan(left.points[2]).all()

@@ -86,10 +86,33 @@ def full_disk(*_args):
 # ---------------------------------------------------------------- keeping labels
 
 
+def test_closing_without_saving_leaves_the_edits_to_be_recovered(project, folder):
+    put(project, 1)
+    project.close(save=False)
+    assert (project.undo_words, project.unsaved) == ("x 1", True)
+    with pytest.raises(AnnotationError, match="closed"):
+        put(project, 2)
+    again = AnnotationProject.open(folder)  # the lock is free
+    assert again.recovered.edits == 1
+    assert again.undo_words == "recovered edits"
+    again.close()
+
+
+def test_a_project_that_cannot_be_saved_stays_open(project, folder, monkeypatch):
+    put(project, 1)
+    with monkeypatch.context() as broken, pytest.raises(DataFormatError, match="No space"):
+        broken.setattr(os, "replace", full_disk)
+        project.close()
+    put(project, 2)
+    assert AnnotationProject.open(folder).read_only  # still ours
+    assert labels_in(AnnotationProject.open(crashed(folder)))["a.png"].points[0, 0] == 2
+
+
 def test_labels_are_there_after_reopening(project, folder):
     suggested = edits.suggestion(EMPTY, np.full((3, 2), 5.25), np.array([2, 1, 2], np.int8))
     rejected = edits.judged(EMPTY, "rejected", 'blurred, "très"')
     expected = {"b.png": WHOLE, "a/ü.png": suggested, "c": rejected, "broken\udcff.png": WHOLE}
+    expected["as_is.png"] = edits.left_as_is(WHOLE, ["outside beak", "all-occluded"])
     project.edit(expected, "all")
     assert_same(labels_in(AnnotationProject.open(crashed(folder))), expected)  # from the journal
     project.close()
