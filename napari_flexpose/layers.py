@@ -45,6 +45,7 @@ EDGE_PIXELS = 2.5  # on the screen
 BORDER = 0.14  # of a joint's diameter
 POINTS_OPACITY, EDGES_OPACITY, SUGGESTED_OPACITY = 1.0, 0.9, 0.5
 UNREADABLE_SIZE = (640, 480)  # of the grey image that stands for one that cannot be read
+HINT = "click to place a joint, drag to move it, F1 for all keys"
 OVERLAY = ("text", "position", "font_size", "color", "box", "box_color", "visible")
 """What we set of the text on the canvas, and put back."""
 
@@ -95,6 +96,7 @@ class PoseLayers:
         self._joints: NDArray[np.intp] = np.zeros(0, np.intp)
         self._look: tuple[object, ...] = ()  # of the joints as drawn last
         self._shown_size: tuple[int, int] | None = None
+        self._fitted: tuple[float, ...] = ()  # the view that showed the whole image
         self._keep_fitting = False
         self._by_state = False
         self._project: AnnotationProject | None = None
@@ -111,6 +113,7 @@ class PoseLayers:
             signal.connect(slot)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.scene.camera.events.zoom.connect(self._on_zoom)
+        viewer.canvas.events.size.connect(self._on_resize)
 
     def close(self) -> None:
         """Remove the layers, with the keys bound on them, and let go of the session."""
@@ -118,6 +121,7 @@ class PoseLayers:
             signal.disconnect(slot)
         self.viewer.layers.events.removed.disconnect(self._on_removed)
         self.viewer.scene.camera.events.zoom.disconnect(self._on_zoom)
+        self.viewer.canvas.events.size.disconnect(self._on_resize)
         self._remove()
 
     def activate(self) -> None:
@@ -153,6 +157,8 @@ class PoseLayers:
         )
         for layer in (self.image, self.edges, self.points):
             layer.events.mode.connect(self._keep_mode)
+        self.points.events.help.connect(self._keep_help)
+        self.points.help = HINT
         self.points.mouse_drag_callbacks.append(self._on_press)
         self._bind_keys()
         text = self.viewer.canvas.overlays.text
@@ -181,6 +187,11 @@ class PoseLayers:
             if layer is not None and layer.mode != "pan_zoom":
                 layer.mode = "pan_zoom"
                 self.session.said.emit("Click to place a joint, drag to move one.")
+
+    def _keep_help(self, event: Any) -> None:
+        """Say what our layer does; what napari says speaks of tools that we refuse."""
+        if self.points is not None:
+            self.points.help = HINT
 
     def _on_removed(self, event: Any) -> None:
         """Somebody deleted one of our layers: take the others away too, until they are needed."""
@@ -427,6 +438,16 @@ class PoseLayers:
     def _fit_image(self) -> None:
         assert self.image is not None
         self.viewer.fit_to_view(layers=[self.image])
+        self._fitted = self._view()
+
+    def _view(self) -> tuple[float, ...]:
+        camera = self.viewer.scene.camera
+        return (float(camera.zoom), *map(float, camera.center))
+
+    def _on_resize(self, event: Any) -> None:
+        """Show the whole image in another window too, unless the user chose another view."""
+        if self.image is not None and self._view() == self._fitted:
+            self._fit_image()
 
     def toggle_keep_fitting(self) -> None:
         """Zoom to the pose at every new frame, or leave the zoom alone."""

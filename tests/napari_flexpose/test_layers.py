@@ -132,3 +132,22 @@ def test_closing_takes_layers_and_keys_away(user):
     assert not points.mouse_drag_callbacks
     assert not user.viewer.canvas.overlays.text.visible
     user.dock.session.click(10, 10)  # without anybody to show it
+
+
+def test_the_whole_image_stays_whole_in_another_window_until_the_user_zooms(user):
+    camera, window = user.viewer.scene.camera, user.viewer.window._qt_window
+    before = camera.zoom
+    window.resize(window.width() + 150, window.height() + 250)
+    user.qtbot.waitUntil(lambda: camera.zoom > before * 1.05)
+    camera.zoom = 0.5
+    canvas = user.viewer.canvas.size
+    window.resize(window.width() - 150, window.height() - 250)
+    user.qtbot.waitUntil(lambda: user.viewer.canvas.size != canvas)
+    user.qtbot.wait(50)
+    assert camera.zoom == 0.5
+
+
+def test_the_status_bar_says_what_our_layer_does(user):
+    user.dock.layers.points.mode = "add"
+    assert "place a joint" in user.dock.layers.points.help
+    assert "place a joint" in user.viewer.help
