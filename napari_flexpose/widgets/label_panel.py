@@ -208,6 +208,8 @@ class LabelPanel(QWidget):
         )
         self.progress.setRange(0, max(of, 1))
         self.progress.setValue(done)
+        for widget in (self.progress, self.frames):  # an empty list leaves its room to the joints
+            widget.setVisible(of > 0)
 
     def _fill_joints(self, skeleton: Skeleton) -> None:
         self.joints.clear()
