@@ -3,12 +3,13 @@
     python benchmarks/make_prior.py --data ../shared/data [--only body15]
 
 Runs lie under runs/prior-NAME and resume where they stopped; ``--export`` only packs what a run
-has so far.
+has so far. Each prior's curve goes to docs/results.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 from dataclasses import replace
@@ -21,8 +22,10 @@ from flexpose.checkpoint import load_checkpoint, save_checkpoint
 from flexpose.cli.__main__ import main as flexpose_train
 from flexpose.evaluation.distributions import features
 from flexpose.evaluation.embedding import PoseMap
+from flexpose.evaluation.figures import curve_figure
 
 PRIORS = Path(__file__).parents[1] / "src_training/flexpose/priors"
+RESULTS = Path(__file__).parents[1] / "docs/results"
 JOBS = {  # in this order: each may build on those before it
     "body15": ("train-prior", "body15"),
     "body15-image": ("train-prior", "body15-image"),
@@ -53,6 +56,23 @@ def export(run: Path, name: str) -> Path:
     return folder
 
 
+def curve(run: Path, name: str) -> Path | None:
+    """Draw how near the generator came to held-out poses, step by step; None for a regressor."""
+    events = map(json.loads, (run / "events.jsonl").read_text(encoding="utf-8").splitlines())
+    told = [e for e in events if e["event"] == "MetricsReady" and "energy_distance" in e["metrics"]]
+    if not told:
+        return None
+    steps = [e["step"] for e in told]
+    curves = {
+        title: (steps, [e["metrics"][key] for e in told])
+        for title, key in (
+            ("energy distance", "energy_distance"),
+            ("Fréchet distance", "frechet_distance"),
+        )
+    }
+    return curve_figure(curves, RESULTS / f"{name}-curve.png", title=name, log=True)
+
+
 def bare(value: Any) -> Any:
     """A path without its folders; settings that are no path as they are."""
     return Path(value).name if isinstance(value, str) else value
@@ -80,6 +100,7 @@ def main() -> int:
             if code:
                 return code
         print(export(run, name))
+        print(curve(run, name) or "no curve")
     return 0
 
 
