@@ -8,6 +8,7 @@ from typing import Literal
 
 from psygnal import Signal
 
+from flexpose.configs.adaptation import AdaptConfig
 from flexpose.configs.base import JobConfig
 from flexpose.errors import DeviceMemoryError, FlexPoseError
 from flexpose.events import TERMINAL, JobEvent, JobFailed, JobFinished, StepCompleted
@@ -16,6 +17,8 @@ from flexpose.runs import RunDir
 from napari_flexpose.runners import JobRequest, JobRunner
 
 DeskState = Literal["idle", "running", "stopping", "cancelling"]
+MIN_BATCH = 16
+"""The smallest batch that configs allow."""
 
 
 class JobDesk:
@@ -81,11 +84,15 @@ class JobDesk:
         self.request.cancel.cancel(keep)
         self._set("stopping" if keep and self.state == "running" else "cancelling")
 
-    def can_retry_smaller(self) -> bool:
-        """Whether the last job ran out of memory and knows a batch size that could be halved."""
+    @property
+    def smaller_batch(self) -> int | None:
+        """Half the batch of the last job, if it ran out of memory and its batch can be halved."""
         if not isinstance(self.ended, JobFailed) or self.request is None:
-            return False
-        return isinstance(self.ended.error, DeviceMemoryError) and self._half() is not None
+            return None
+        if not isinstance(self.ended.error, DeviceMemoryError):
+            return None
+        batch = getattr(self.request.config, "batch_size", None)
+        return batch // 2 if batch is not None and batch >= 2 * MIN_BATCH else None
 
     def retry_smaller(self) -> RunDir:
         """Start the last job again with half the batch; never done without being asked.
@@ -94,15 +101,13 @@ class JobDesk:
         ------
         FlexPoseError : there is nothing to halve.
         """
-        half = self._half()
+        half = self.smaller_batch
         if self.request is None or half is None:
             raise FlexPoseError("The last job has no batch size to halve.")
         config = self.request.config.model_copy(update={"batch_size": half})
+        if isinstance(config, AdaptConfig):
+            config = _with_half_pairs(config)
         return self.start(self.request.command, config, self.request.run.path.parent)
-
-    def _half(self) -> int | None:
-        batch = getattr(self.request.config, "batch_size", None) if self.request else None
-        return batch // 2 if batch is not None and batch >= 32 else None
 
     @property
     def result(self) -> Path | None:
@@ -143,3 +148,12 @@ class JobDesk:
         if state != self.state:
             self.state = state
             self.state_changed.emit(state)
+
+
+def _with_half_pairs(config: AdaptConfig) -> AdaptConfig:
+    """Pairs have a batch of their own, and under index and ot they need most of the memory."""
+    transfer = config.transfer
+    half = max(transfer.pairs.batch_size // 2, 2)
+    pairs = transfer.pairs.model_copy(update={"batch_size": half})
+    transfer = transfer.model_copy(update={"pairs": pairs})
+    return config.model_copy(update={"transfer": transfer})

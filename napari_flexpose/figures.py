@@ -23,18 +23,29 @@ class AdaptFigures:
     before : that of the source poses; None when the run had no map
     variety : spread of its poses against that of the shots
     kept : share of drawn poses that is kept
+    recall : how many shots have an adapted pose nearby, and how many shots there are; None when
+        the run had no map
     """
 
     distance: float
     before: float | None
     variety: float
     kept: float
+    recall: tuple[int, int] | None = None
 
     @staticmethod
-    def of(metrics: Mapping[str, float], before: float | None) -> AdaptFigures:
-        """From the engine's metrics by name."""
+    def of(
+        metrics: Mapping[str, float],
+        before: float | None = None,
+        recall: tuple[int, int] | None = None,
+    ) -> AdaptFigures:
+        """From the engine's metrics by name, and what the map told."""
         return AdaptFigures(
-            metrics["energy_distance"], before, metrics["spread_ratio"], metrics["kept_share"]
+            metrics["energy_distance"],
+            before,
+            metrics["spread_ratio"],
+            metrics["kept_share"],
+            recall,
         )
 
     @property
@@ -49,11 +60,13 @@ class AdaptFigures:
         distance = f"Distance to your poses: {max(self.distance, 0):.2f}"
         if self.before is not None:
             distance += f", was {max(self.before, 0):.2f} before"
-        return (
-            f"{distance}.",
-            f"Variety: {self.variety:.1f} times that of your shots.",
-            f"Kept: {self.kept:.0%} of what is drawn is near enough to your shots.",
-        )
+        words = [f"{distance}. Nearer to 0 is better."]
+        words.append(f"Variety: {self.variety:.1f} times that of your poses.")
+        if self.recall is not None:
+            reached, of = self.recall
+            words.append(f"Reach: {reached} of your {of} poses have a new one nearby.")
+        words.append(f"Kept: {self.kept:.0%} of what is drawn, the rest is too far from yours.")
+        return tuple(words)
 
     @property
     def warning(self) -> str:
@@ -65,6 +78,8 @@ class AdaptFigures:
             )
         if self.before is not None and self.distance > self.before:
             return "The new poses are further from yours than before. Keep the old model."
+        if self.recall is not None and 2 * self.recall[0] < self.recall[1]:
+            return "Most of your poses have no new one nearby. Adapt with more steps."
         return ""
 
 
@@ -75,3 +90,10 @@ def energy_distance(made: NDArray[np.floating], shots: NDArray[np.floating]) -> 
     """
     between = cdist(made, shots).mean()
     return float(2 * between - pdist(made).mean() - pdist(shots).mean())
+
+
+def reached_shots(made: NDArray[np.floating], shots: NDArray[np.floating]) -> int:
+    """How many of the shots (m, d) have a made pose (n, d) no further than their nearest shot."""
+    between = cdist(shots, shots)
+    np.fill_diagonal(between, np.inf)
+    return int((cdist(shots, made).min(axis=1) <= between.min(axis=1)).sum())

@@ -18,7 +18,7 @@ import numpy as np
 from napari.layers import Image, Points, Vectors
 from numpy.typing import NDArray
 
-from flexpose.annotation.label import OCCLUDED, FrameLabel
+from flexpose.annotation.label import OCCLUDED, UNDECIDED, FrameLabel
 from flexpose.annotation.project import AnnotationProject
 from flexpose.errors import DataFormatError
 from napari_flexpose.convert import (
@@ -370,10 +370,12 @@ class PoseLayers:
             self._show_box(None)
             if moved:
                 self._try(self.session.place_template_between, drag.start, last)
-        elif not moved and drag.joint is not None:
-            self.session.select_joint(drag.joint)
-        elif not moved and drag.of == "view":
-            self._try(self.session.click, *drag.start)
+        elif not moved and drag.of != "pose":
+            waiting = self.session.label.state[self.session.joint] == UNDECIDED
+            if drag.joint is None or waiting:  # joints may lie on each other: none costs a key
+                self._try(self.session.click, *drag.start)
+            else:
+                self.session.select_joint(drag.joint)
 
     def _show_box(self, box: tuple[Position, Position] | None) -> None:
         self._box = box

@@ -7,18 +7,22 @@ there, so that the command line repeats it exactly.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from psygnal import Signal
 
 from flexpose.annotation.project import AnnotationProject
 from flexpose.configs.adaptation import AdaptConfig, SampleConfig
 from flexpose.configs.base import JobConfig, load_config, read_values
-from flexpose.errors import FlexPoseError
+from flexpose.errors import ConfigError, FlexPoseError
 from flexpose.events import JobEvent, JobFinished, MapReady, MetricsReady
 from flexpose.frames import FrameSource
 from flexpose.io.base import atomic_write_text, write_poses
@@ -33,15 +37,30 @@ from flexpose.runs import RunDir
 from flexpose.shipped import PriorCard, prior_cards
 from flexpose.skeleton import Skeleton, load_skeleton
 from napari_flexpose.desk import JobDesk
-from napari_flexpose.figures import AdaptFigures, energy_distance
+from napari_flexpose.figures import AdaptFigures, energy_distance, reached_shots
 from napari_flexpose.session import FlexPoseSession
-from napari_flexpose.words import counted
+from napari_flexpose.words import about, counted
 
 MIN_SHOTS = 2
 GOOD_SHOTS = 12
 """So many shots the published figures start from."""
-DEFAULT_BATCH = {False: 512, True: 96}
+DEFAULT_BATCH = {False: 512, True: 64}
 """What `AdaptConfig` takes for keypoint and for image priors; named, so that it can be halved."""
+MEASURED_PACE = {False: 3.5 / 161, True: 61.3 / 161}
+"""Seconds a step of keypoint and image priors on two processor cores: docs/results/speed.md."""
+DRAWN_PACE = {
+    (False, False): 1 / 89_190,
+    (False, True): 1 / 22_276,
+    (True, False): 1 / 426,
+    (True, True): 1 / 172,
+}
+"""Seconds a pose, without writing it, by whether images are drawn and whether the model is adapted:
+from the same table."""
+LOOK_BACK, PACES = 20, 3
+"""Runs that are looked at for how long the next one takes, and how many of them say it."""
+
+_Pace = tuple[tuple[object, ...], float]
+"""Settings that decide how long a step or a pose takes, and the seconds that it took."""
 IN_USE = "in-use.txt"
 """File in the project's runs that names the adapted run in use."""
 
@@ -65,9 +84,12 @@ class Studio:
         self.candidate: Path | None = None
         self.figures: AdaptFigures | None = None
         self._before: float | None = None
+        self._recall: tuple[int, int] | None = None
+        self._paces: dict[Path, tuple[int, _Pace | None]] = {}
         self._skeletons: dict[str, Skeleton | None] = {}
         desk.happened.connect(self._on_event)
         session.project_changed.connect(self._on_project)
+        self._on_project()  # one may be open already
 
     # ------------------------------------------------------------ shots and priors
 
@@ -144,19 +166,92 @@ class Studio:
         problem = self.readiness() or self.desk.busy
         if problem:
             raise FlexPoseError(problem)
-        given = {"map": self.has_map, **_threads(), **settings}
-        draws = {card.name: card.draws for card in self.priors()}
-        prior = given.get("prior", AdaptConfig.model_fields["prior"].default)
-        if given.get("batch_size") is None and prior in draws:
-            given["batch_size"] = DEFAULT_BATCH[draws[prior]]
+        given = self._with_defaults(settings)
         load_config(AdaptConfig, overrides={**given, "shots": Path("unwritten")})
-        shots, skeleton = self.shots(), self.skeleton_of(prior)
+        shots, skeleton = self.shots(), self.skeleton_of(given["prior"])
         if skeleton is not None:
             map_poses(shots, skeleton)  # says at once which joints are missing
-        self.figures = self._before = None
+        self.figures = self._before = self._recall = None
         self.drop_candidate()
         path = self._written(shots)
         self._start("adapt", load_config(AdaptConfig, overrides={**given, "shots": path}))
+
+    def _with_defaults(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings of an adaptation with what we choose where the user did not."""
+        given = {"map": self.has_map, **_threads(), **settings}
+        prior = given.setdefault("prior", AdaptConfig.model_fields["prior"].default)
+        draws = self._draws(prior)
+        if given.get("batch_size") is None and draws is not None:
+            given["batch_size"] = DEFAULT_BATCH[draws]
+        return given
+
+    def estimate(self, settings: Mapping[str, Any]) -> str:
+        """How long adapting with these settings takes, in one sentence; empty when not known.
+
+        Runs of this project on this computer say it, those with the same settings of all that
+        decides the pace; before the first of them our own measurement.
+        """
+        try:
+            given = {**self._with_defaults(settings), "shots": Path("unwritten")}
+            config = load_config(AdaptConfig, overrides=given)
+        except ConfigError:
+            return ""
+        draws = self._draws(config.prior)
+        known = draws is not None and config.transfer.matching == "energy"
+        measured = MEASURED_PACE[draws] if draws is not None and known else None
+        return self._takes(config, num_steps(config), measured)
+
+    def estimate_poses(self, settings: Mapping[str, Any]) -> str:
+        """How long generating with these settings takes, in one sentence, as `estimate` says."""
+        try:
+            config = load_config(SampleConfig, overrides={**settings, "model": self.source})
+        except ConfigError:
+            return ""
+        draws, measured = self._draws(self._prior_in_use()), None
+        if draws is not None and not config.images:
+            measured = DRAWN_PACE[draws, self.model is not None]
+        return self._takes(config, config.n, measured, least="at least ")
+
+    def _takes(
+        self, config: JobConfig, amount: int, measured: float | None, least: str = ""
+    ) -> str:
+        paces = self._paces_like(config)
+        if paces:
+            words = about(float(np.median(paces)) * amount)
+            where = "" if config.device == "auto" else f" ({config.device})"
+            return f"Takes {words} on this computer{where}, as it did before."
+        if measured is None:
+            return ""
+        words = least + about(measured * amount)
+        return f"Takes {words} on two processor cores. It was not run on this computer yet."
+
+    def _draws(self, prior: str) -> bool | None:
+        """Whether a shipped prior draws images; None for others."""
+        return {card.name: card.draws for card in self.priors()}.get(prior)
+
+    def _prior_in_use(self) -> str:
+        """The prior that `source` is or was adapted from; empty when its run cannot be read."""
+        if self.model is None:
+            return self.source
+        try:
+            return load_config(AdaptConfig, RunDir(self.model).config_file).prior
+        except ConfigError:
+            return ""
+
+    def _paces_like(self, config: JobConfig) -> list[float]:
+        """Seconds a step or pose of the latest finished runs that should take as long."""
+        command = "adapt" if isinstance(config, AdaptConfig) else "sample"
+        paths = sorted(self._runs.glob(f"{command}-*"), reverse=True)[:LOOK_BACK]
+        known = [self._pace_of(RunDir(path)) for path in paths]
+        like = _pace_settings(config)
+        return [found[1] for found in known if found is not None and found[0] == like][:PACES]
+
+    def _pace_of(self, run: RunDir) -> _Pace | None:
+        """What a run tells of its pace; its files are read again only when it has gone on."""
+        length = run.events_file.stat().st_size if run.events_file.is_file() else 0
+        if self._paces.get(run.path, (None, None))[0] != length:
+            self._paces[run.path] = (length, _pace(run))
+        return self._paces[run.path][1]
 
     def generate(self, settings: Mapping[str, Any]) -> None:
         """Draw poses from the model in use, as ``SampleConfig`` says.
@@ -253,15 +348,23 @@ class Studio:
         request = self.desk.request
         if request is None or request.command != "adapt":
             return
-        if isinstance(event, MapReady) and self._before is None:
-            source, shots = event.counts["source"], event.counts["shots"]
-            poses = event.poses.reshape(len(event.poses), -1)
-            self._before = energy_distance(poses[:source], poses[source : source + shots])
+        if isinstance(event, MapReady):
+            self._look_at_map(event)
         elif isinstance(event, MetricsReady) and "energy_distance" in event.metrics:
             self.figures = AdaptFigures.of(event.metrics, self._before)
         elif isinstance(event, JobFinished):
+            if self.figures is not None:  # the last map comes before the figures or after them
+                self.figures = replace(self.figures, recall=self._recall)
             self.candidate = request.run.path
             self.model_changed.emit()
+
+    def _look_at_map(self, event: MapReady) -> None:
+        poses = event.poses.reshape(len(event.poses), -1)
+        first, last = event.counts["source"], event.counts["source"] + event.counts["shots"]
+        shots = poses[first:last]
+        if self._before is None:
+            self._before = energy_distance(poses[:first], shots)
+        self._recall = (reached_shots(poses[last:], shots), len(shots))
 
     def _on_project(self) -> None:
         self.candidate = self.figures = None
@@ -286,6 +389,51 @@ class Studio:
 def _threads() -> dict[str, int]:
     """All processors but one, which the window keeps."""
     return {"threads": max(1, (os.cpu_count() or 2) - 1)}
+
+
+def num_steps(config: AdaptConfig) -> int:
+    """Steps of an adaptation, as the engine counts them."""
+    part = config.transfer
+    pairs = part.pairs.steps if part.matching in ("index", "ot") else 0
+    gradual = part.matching == "energy" or config.kinematics.enabled
+    return pairs + (config.steps if gradual else 0) + 1
+
+
+def _pace_settings(config: JobConfig) -> tuple[object, ...]:
+    """What decides how long a step or a pose takes."""
+    if isinstance(config, AdaptConfig):
+        return (config.prior, config.device, config.batch_size, config.transfer)
+    assert isinstance(config, SampleConfig)
+    return (config.model, config.device, config.images, config.out and config.out.suffix)
+
+
+def _pace(run: RunDir) -> _Pace | None:
+    """How long a run's steps or poses took, with which settings; None when it cannot say so."""
+    cls = AdaptConfig if run.path.name.startswith("adapt") else SampleConfig
+    try:
+        config = load_config(cls, run.config_file)
+        if run.process().get("host") != socket.gethostname():
+            return None
+        lines = run.events_file.read_text(encoding="utf-8").splitlines()
+        events = [json.loads(line) for line in lines]
+    except (FlexPoseError, OSError, ValueError):  # of another version, or it never began
+        return None
+    if not events or events[-1]["event"] != "JobFinished":
+        return None
+    seconds = _step_seconds(events) if cls is AdaptConfig else _pose_seconds(events)
+    return None if seconds is None else (_pace_settings(config), seconds)
+
+
+def _step_seconds(events: Sequence[Mapping[str, Any]]) -> float | None:
+    steps = [e for e in events if e["event"] == "StepCompleted" and e["step"] < e["total_steps"]]
+    if not steps:
+        return None
+    return float(steps[-1]["seconds_left"] / (steps[-1]["total_steps"] - steps[-1]["step"]))
+
+
+def _pose_seconds(events: Sequence[Mapping[str, Any]]) -> float | None:
+    told = [e["metrics"] for e in events if e["event"] == "MetricsReady" and e["split"] == "sample"]
+    return 1 / told[-1]["poses_per_second"] if told else None
 
 
 def _model_in_use(runs: Path) -> Path | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
-from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
-from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from napari.qt.threading import FunctionWorker, create_worker
+from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QApplication
 
 from flexpose.errors import FlexPoseError
@@ -16,33 +17,73 @@ from flexpose.jobs import CancelToken
 from flexpose.suggestion import Suggestion, suggest_frames
 from napari_flexpose.runners import JobRequest
 
+_FIRST_THE_WINDOW = 300
+"""Milliseconds in which the window shows what a click changed, before the job takes its share.
+
+While the system links torch, painting anew waits for it: a pane that opened then took 0.4 s.
+"""
+
 
 class ThreadRunner:
-    """One worker at a time. Events arrive on the GUI thread.
-
-    The worker is never quit: it would leave the job hanging in the middle of a step. Whoever wants
-    it to end uses the request's token, and the job's terminal event is the last thing it yields.
-    """
+    """One worker at a time. Events arrive on the GUI thread, the job's terminal event last."""
 
     def __init__(self) -> None:
-        self._worker: GeneratorWorker | None = None
-        self._cancel: Callable[[], None] = lambda: None
+        self._worker: _JobWorker | None = None
+        self._relay: _Relay | None = None
 
     def submit(self, request: JobRequest, on_event: Callable[[JobEvent], None]) -> None:
-        worker = create_worker(request.events, _start_thread=False)
-        assert isinstance(worker, GeneratorWorker)
-        worker.yielded.connect(on_event)
+        relay = self._relay = _Relay()
+        relay.happened.connect(on_event)
+        worker = create_worker(_Job(request, relay), _start_thread=False, _worker_class=_JobWorker)
+        assert isinstance(worker, _JobWorker)
+        worker.token = request.cancel
         worker.finished.connect(self._ended)
-        self._worker, self._cancel = worker, request.cancel.cancel
-        worker.start()
+        self._worker = worker
+        QTimer.singleShot(_FIRST_THE_WINDOW, worker.start)
 
     def close(self, seconds: float = 5.0) -> None:
         """Cancel what runs and wait for its end, at most so long; events still arrive meanwhile."""
-        self._cancel()
+        if self._worker is not None:
+            self._worker.quit()
         wait_until(lambda: self._worker is None, seconds)
 
     def _ended(self) -> None:
         self._worker = None
+
+
+class _JobWorker(FunctionWorker[None]):  # type: ignore[misc]
+    """Lets the job end in its own way: napari quits its workers when a window closes.
+
+    A worker on the job's generator would be left in the middle of a step then, without a last
+    checkpoint and without a terminal event.
+    """
+
+    token: CancelToken
+
+    def quit(self) -> None:
+        """Cancel the job."""
+        self.token.cancel()
+
+
+class _Relay(QObject):
+    """Carries events from the worker's thread to the one that made this object."""
+
+    happened = Signal(object)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What the worker does; napari shows its words when it asks whether to close."""
+
+    request: JobRequest
+    relay: _Relay
+
+    def __call__(self) -> None:
+        for event in self.request.events():
+            self.relay.happened.emit(event)
+
+    def __str__(self) -> str:
+        return f"FlexPose's job {self.request.command}"
 
 
 class Search(QObject):

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 
 def time_left(seconds: float) -> str:
-    """How long something still takes, rounded the way people round."""
+    """How long something still takes."""
+    return f"{about(seconds)} left"
+
+
+def about(seconds: float) -> str:
+    """A length of time, rounded the way people round."""
     if seconds < 5:
-        return "a few seconds left"
+        return "a few seconds"
     if seconds < 55:
-        return f"about {5 * max(round(seconds / 5), 1)} s left"
+        return f"about {5 * max(round(seconds / 5), 1)} s"
     if seconds < 5400:
-        return f"about {max(round(seconds / 60), 1)} min left"
-    return f"about {seconds / 3600:.1f} hours left"
+        return f"about {max(round(seconds / 60), 1)} min"
+    return f"about {seconds / 3600:.1f} hours"
 
 
 def counted(number: int, noun: str) -> str:

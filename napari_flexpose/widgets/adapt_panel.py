@@ -27,7 +27,7 @@ from napari_flexpose.widgets.parts import action_button, column, quiet_label, ro
 from napari_flexpose.widgets.plots import LossPlot
 from napari_flexpose.words import counted
 
-_LOOK_AGAIN = 300  # milliseconds after an edit until the labels are counted
+_LOOK_AGAIN = 300  # milliseconds after an edit until labels are counted and time is estimated
 
 
 class AdaptPanel(QWidget):
@@ -115,6 +115,7 @@ class AdaptPanel(QWidget):
     def _connect(self) -> None:
         self.prior.currentIndexChanged.connect(self._on_prior)
         self.preset.currentIndexChanged.connect(self._on_preset)
+        self.device.currentIndexChanged.connect(self._look_later)
         self.form.changed.connect(self._on_form)
         self._later = QTimer(self)
         self._later.setSingleShot(True)
@@ -158,6 +159,7 @@ class AdaptPanel(QWidget):
         self.about.setText(f"{kind}. Skeleton {card.skeleton}{joints}.")
         self.prior.setToolTip(self.prior.itemData(self.prior.currentIndex(), 3))
         self.about.setToolTip(self.prior.toolTip())
+        self._look_later()
 
     def _on_preset(self) -> None:
         values = dict(self.preset.currentData())
@@ -169,6 +171,7 @@ class AdaptPanel(QWidget):
     def _on_form(self) -> None:
         count = self.form.num_changed
         self.advanced.setText(f"Advanced, {count} changed" if count else "Advanced")
+        self._look_later()
 
     def _on_event(self, event: JobEvent) -> None:
         if isinstance(event, StepCompleted) and self.job.mine:
@@ -178,7 +181,9 @@ class AdaptPanel(QWidget):
     def _on_state(self, state: str) -> None:
         if state == "running" and self.job.mine:
             self.loss.clear()
-        self.retry.setVisible(state == "idle" and self._desk.can_retry_smaller())
+        half = self._desk.smaller_batch if state == "idle" else None
+        self.retry.setVisible(half is not None)
+        self.retry.setText(f"Retry with half the batch ({half})")
         self.copy.setVisible(self.job.mine)
         self.copy.setText("Copy command")
         self._look()
@@ -192,7 +197,8 @@ class AdaptPanel(QWidget):
         problem = self._studio.readiness() or self._desk.busy
         self.start.setEnabled(not problem)
         if not problem:
-            problem = f"{counted(self._studio.num_shots, 'complete frame')} to adapt to."
+            problem = f"{counted(self._studio.num_shots, 'complete frame')} to adapt to. "
+            problem += self._studio.estimate(self.settings())
         self.ready.setText(problem)
         self.setup.setVisible(not running and not judging)  # one thing at a time
         self.loss.setVisible((running or judging) and bool(self.loss.steps))

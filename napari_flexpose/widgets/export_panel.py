@@ -164,6 +164,7 @@ class PosesBox(QGroupBox):
         self.browse = action_button("…", "Choose a place and a name", self._browse)
         self.browse.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.device = device_box()
+        self.time = quiet_label()
         self.button = action_button(
             "Generate", "Draw the poses and write them.", self._start, primary=True
         )
@@ -174,6 +175,8 @@ class PosesBox(QGroupBox):
         self._arrange()
         self._checked: MetricsReady | None = None
         self._drawn = 0
+        for changed in (self.count.valueChanged, self.device.currentIndexChanged):
+            changed.connect(self._look)
         while_alive(self, session.project_changed, self._on_project)
         while_alive(self, studio.model_changed, self._look)
         while_alive(self, desk.happened, self._on_event)
@@ -210,7 +213,7 @@ class PosesBox(QGroupBox):
                 ("Device", self.device),
             )
         )
-        for widget in (self.button, self.job, self.words, self.copy):
+        for widget in (self.button, self.time, self.job, self.words, self.copy):
             outer.addWidget(widget)
 
     # ------------------------------------------------------------ acting
@@ -278,9 +281,14 @@ class PosesBox(QGroupBox):
     def _look(self) -> None:
         self.source.setText(f"From {self._studio.source_words}.")
         self.mixups.setEnabled(self._studio.model is not None)
-        self.button.setEnabled(self._session.project is not None and not self._desk.busy)
+        ready = self._session.project is not None and not self._desk.busy
+        self.button.setEnabled(ready)
+        self.time.setVisible(ready)
+        if ready:
+            self.time.setText(self._studio.estimate_poses(self.settings()))
 
     def _on_format(self) -> None:
+        self._look()
         if self.target.text().strip():
             self.target.setText(str(self.path))
 

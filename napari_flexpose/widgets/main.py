@@ -156,6 +156,7 @@ class FlexPoseDock(QWidget):
         from napari_flexpose.studio import Studio
         from napari_flexpose.widgets.adapt_panel import AdaptPanel
         from napari_flexpose.widgets.export_panel import ExportPanel
+        from napari_flexpose.widgets.preview import PreviewPane
 
         self.studio = Studio(self.session, self.desk)
         self.studio.model_changed.connect(self._look_again)
@@ -165,6 +166,8 @@ class FlexPoseDock(QWidget):
         column(self.export_step.body).addWidget(export)
         for box in (adapt.device, export.poses.device):
             box.setCurrentIndex(max(box.findData(self._settings["device"]), 0))
+        self.preview = PreviewPane(self.session, self.studio, self.desk)
+        self._dock_preview(self.preview).hide()  # now: later it would stall the start of a job
 
     def _on_desk(self, state: str) -> None:
         request = self.desk.request
@@ -172,14 +175,22 @@ class FlexPoseDock(QWidget):
             self._show_preview()
         self._show_states()
 
-    def _show_preview(self) -> None:
-        """The pane below the picture comes with the first adaptation and stays."""
-        if self.preview is None and self.studio is not None:
-            from napari_flexpose.widgets.preview import PreviewPane
+    def _dock_preview(self, pane: PreviewPane) -> QWidget:
+        """Put the pane below the picture."""
+        window = self.viewer.window
+        return window.add_dock_widget(pane, name="FlexPose preview", area="bottom")
 
-            self.preview = PreviewPane(self.session, self.studio, self.desk)
+    def _show_preview(self) -> None:
+        """The pane comes with an adaptation and stays until it is closed."""
+
+        def show() -> None:
+            if self.preview is None:
+                return
+            place = self.preview.parentWidget() or self._dock_preview(self.preview)
             self._give_corner(Qt.DockWidgetArea.RightDockWidgetArea)
-            self.viewer.window.add_dock_widget(self.preview, name="FlexPose preview", area="bottom")
+            place.show()
+
+        QTimer.singleShot(60, show)  # in a turn of its own: the click's answer is painted before
 
     def _give_corner(self, area: Qt.DockWidgetArea) -> None:
         """Say who has the corner below us: we do while the preview is there."""

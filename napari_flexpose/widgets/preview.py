@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from qtpy.QtCore import QBuffer, QByteArray, QIODevice, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QImage, QPainter, QPalette
 from qtpy.QtSvg import QSvgGenerator
-from qtpy.QtWidgets import QFileDialog, QPushButton, QSizePolicy, QSplitter, QWidget
+from qtpy.QtWidgets import QFileDialog, QPushButton, QSizePolicy, QSlider, QSplitter, QWidget
 
 from flexpose.configs.adaptation import AdaptConfig
 from flexpose.errors import FlexPoseError
@@ -25,7 +26,8 @@ from napari_flexpose.widgets.parts import column, quiet_label, row
 from napari_flexpose.widgets.pose_map import PoseMap
 
 ROWS = ("Source", "Adapted", "Nearest shot")
-_COLUMNS = 8
+_ADAPTED = 1
+_COLUMNS, _FEWEST = 8, 5  # of the preview; that are shown where there is little room
 _GAP, _WIDEST_GAP = 5.0, 26.0
 _EXPORTED = (1600, 590)  # pixels of a PNG, units of an SVG
 
@@ -49,10 +51,22 @@ class PreviewPane(QWidget):
         self.save.setToolTip("Save the three rows as PNG or SVG.")
         self.save.clicked.connect(self._save)
         self.save.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        self.blend = QSlider(Qt.Orientation.Horizontal)
+        self.blend.setRange(0, 100)
+        self.blend.setValue(100)
+        self.blend.setPageStep(25)
+        self.blend.setFixedWidth(150)
+        self.blend.setToolTip("Slide to see where the adaptation moves each pose.")
+        self.blend.setAccessibleName("From before to after")
+        self.blend.valueChanged.connect(self.rows.set_blend)
         left = QWidget()
         inner = column(left)
-        inner.addLayout(row(self.hint, self.save, stretch=(1, 0)))
+        inner.addLayout(row(self.hint, stretch=(1,)))
         inner.addWidget(self.rows, 1)
+        slide = row(quiet_label("Before", wrap=False), self.blend, quiet_label("After", wrap=False))
+        slide.addStretch(1)
+        slide.addWidget(self.save)
+        inner.addLayout(slide)
         split = QSplitter(Qt.Orientation.Horizontal)
         split.addWidget(left)
         split.addWidget(self.map)
@@ -70,7 +84,9 @@ class PreviewPane(QWidget):
     def clear(self) -> None:
         """Show nothing but where the pictures will be."""
         self.rows.clear()
-        self.save.setEnabled(False)
+        self.blend.setValue(100)
+        for control in (self.blend, self.save):
+            control.setEnabled(False)
         self.hint.setText("Adapt a prior, and its poses appear here while it learns.")
         self.map.say(
             "The map appears with the first preview."
@@ -103,9 +119,9 @@ class PreviewPane(QWidget):
         if isinstance(event, PreviewReady):
             self.rows.show_preview(event, self._studio.skeleton_of(config.prior))
             self.save.setEnabled(True)
+            self.blend.setEnabled(self.rows.can_blend)
             self.hint.setText(
-                f"After step {event.step}. Each column is one starting point: the prior's pose, "
-                "the same adapted, and your pose that is nearest to it."
+                f"After step {event.step}. Each column is one pose of the prior, before and after."
             )
         elif isinstance(event, MapReady):
             self.map.show_map(event, self._studio.skeleton_of(config.prior))
@@ -128,6 +144,7 @@ class PreviewRows(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.preview: PreviewReady | None = None
+        self._share = 1.0
         self._skeleton: Skeleton | None = None
         self._pictures: list[QImage] = []
         self.setMinimumSize(420, 130)
@@ -148,6 +165,28 @@ class PreviewRows(QWidget):
         if skeleton is None or preview.keypoints is None:
             self._pictures = [_picture(image) for image in preview.images]
         self.update()
+
+    @property
+    def can_blend(self) -> bool:
+        """Whether there are poses that can be moved, and not only the engine's pictures."""
+        return self.preview is not None and not self._pictures
+
+    def set_blend(self, percent: int) -> None:
+        """Move the adapted poses back towards the source poses above them; 100 is where they are.
+
+        Both come from the same latent, so each joint goes straight from one to the other.
+        """
+        self._share = percent / 100
+        self.update()
+
+    def pose(self, number: int) -> NDArray[np.floating]:
+        """Pose (J, 2) of a tile in canvas pixels, row by row, as the slider has it."""
+        assert self.preview is not None
+        assert self.preview.keypoints is not None
+        poses = self.preview.keypoints
+        if number // _COLUMNS != _ADAPTED:
+            return poses[number]
+        return (1 - self._share) * poses[number - _COLUMNS] + self._share * poses[number]
 
     def paintEvent(self, event: object) -> None:
         """Draw the rows in the theme's text colour."""
@@ -187,14 +226,15 @@ class PreviewRows(QWidget):
         font.setPointSizeF(max(9.0, min(area.height() / 26, 20.0)))
         painter.setFont(font)
         titles = max(painter.fontMetrics().horizontalAdvance(row) for row in ROWS) + 10.0
-        side = min(
-            (area.width() - titles - (_COLUMNS - 1) * _GAP) / _COLUMNS,
-            (area.height() - (len(ROWS) - 1) * _GAP) / len(ROWS),
-        )
-        room = (area.width() - titles - _COLUMNS * side) / (_COLUMNS - 1)
+        tall = (area.height() - (len(ROWS) - 1) * _GAP) / len(ROWS)
+        wide = area.width() - titles + _GAP
+        # rather fewer poses that can be seen than all of them
+        columns = min(max(round(wide / (tall + _GAP)), _FEWEST), _COLUMNS)
+        side = min(wide / columns - _GAP, tall)
+        room = (area.width() - titles - columns * side) / (columns - 1)
         step = side + min(max(room, _GAP), _WIDEST_GAP)
         top = area.y() + (area.height() - len(ROWS) * (side + _GAP) + _GAP) / 2
-        for number, title in enumerate(ROWS):
+        for number, title in enumerate(self.titles):
             y = top + number * (side + _GAP)
             painter.setPen(ink)
             painter.drawText(
@@ -202,17 +242,24 @@ class PreviewRows(QWidget):
                 Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft,
                 title,
             )
-            for place in range(_COLUMNS):
+            for place in range(columns):
                 tile = QRectF(area.x() + titles + place * step, y, side, side)
                 self._paint_tile(painter, tile, number * _COLUMNS + place)
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """What the rows show; a pose between two is not called adapted."""
+        between = self.can_blend and self._share < 1
+        moved = f"{100 * self._share:.0f} % moved" if between else ROWS[_ADAPTED]
+        return (*ROWS[:_ADAPTED], moved, *ROWS[_ADAPTED + 1 :])
 
     def _paint_tile(self, painter: QPainter, tile: QRectF, number: int) -> None:
         if self.preview is None:
             painter.fillRect(tile, QColor(128, 128, 128, 40))
         elif self._pictures:
             painter.drawImage(tile, self._pictures[number])
-        elif self._skeleton is not None and self.preview.keypoints is not None:
-            pose = canvas_to_unit(self.preview.keypoints[number], self.preview.images.shape[1])
+        elif self._skeleton is not None:
+            pose = canvas_to_unit(self.pose(number), self.preview.images.shape[1])
             draw_pose(painter, tile, pose, self._skeleton)
 
 

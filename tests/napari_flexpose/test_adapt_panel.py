@@ -140,6 +140,7 @@ def test_out_of_memory_offers_half_the_batch(panel, runner):
     assert not panel.retry.isVisible()
     runner.tell(JobFailed(DeviceMemoryError("The device ran out of memory.")))
     assert panel.retry.isVisible()
+    assert panel.retry.text() == "Retry with half the batch (256)"
     panel.retry.click()
     assert runner.request.config.batch_size == 256
     assert not panel.retry.isVisible()
@@ -151,6 +152,14 @@ def test_a_wrong_setting_is_told_before_anything_starts(panel, runner):
     assert not hasattr(runner, "request")
     assert panel.job.trouble.sentence.text().startswith("Layers: ")
     assert panel.form.isVisible()
+
+
+def test_the_time_is_told_before_the_start_and_follows_the_settings(panel, qtbot):
+    assert panel.ready.text().startswith("4 complete frames to adapt to. Takes a few seconds on")
+    panel.prior.setCurrentText("body15-image")
+    qtbot.waitUntil(lambda: "about 1 min" in panel.ready.text())
+    panel.form.fields["steps",].set_value(1600)
+    qtbot.waitUntil(lambda: "about 10 min" in panel.ready.text())
 
 
 def test_a_preset_fills_the_form_and_chooses_its_prior(panel):

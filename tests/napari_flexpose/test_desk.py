@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -154,13 +155,26 @@ def test_out_of_memory_offers_half_the_batch_and_only_when_asked(config, tmp_pat
     runner = HeldRunner()
     desk = JobDesk(runner)
     first = desk.start("adapt", config, tmp_path)
-    assert not desk.can_retry_smaller()
+    assert desk.smaller_batch is None
     runner.tell(JobFailed(DeviceMemoryError("The device ran out of memory.")))
     assert desk.state == "idle"
-    assert desk.can_retry_smaller()
+    assert desk.smaller_batch == 32
     second = desk.retry_smaller()
-    assert runner.request.config == config.model_copy(update={"batch_size": 32})
+    assert runner.request.config.batch_size == 32
+    assert runner.request.config.transfer.pairs.batch_size == 16  # was 32: pairs need most of it
+    assert runner.request.config.steps == config.steps
     assert second.path != first.path
+
+
+def test_a_batch_that_is_too_small_or_unnamed_is_not_halved(config, tmp_path):
+    for size in (None, 16, 31):
+        runner = HeldRunner()
+        desk = JobDesk(runner)
+        desk.start("adapt", config.model_copy(update={"batch_size": size}), tmp_path)
+        runner.tell(JobFailed(DeviceMemoryError("The device ran out of memory.")))
+        assert desk.smaller_batch is None
+        with pytest.raises(FlexPoseError, match="no batch size"):
+            desk.retry_smaller()
 
 
 def test_other_failures_offer_no_smaller_batch(config, tmp_path):
@@ -168,7 +182,20 @@ def test_other_failures_offer_no_smaller_batch(config, tmp_path):
     desk = JobDesk(runner)
     desk.start("adapt", config, tmp_path)
     runner.tell(JobFailed(FlexPoseError("something else")))
-    assert not desk.can_retry_smaller()
+    assert desk.smaller_batch is None
+
+
+def test_a_job_hands_the_interpreter_over_often_and_not_for_ever(inline, config, tmp_path):
+    within: list[float] = []
+
+    def job(config: Any, run: Any, cancel: Any) -> Iterator[JobEvent]:
+        within.append(sys.getswitchinterval())
+        yield JobFinished()
+
+    before = sys.getswitchinterval()
+    inline(job).start("adapt", config, tmp_path)
+    assert within[0] < before / 5
+    assert sys.getswitchinterval() == before
 
 
 def test_the_command_line_names_the_runs_settings_and_the_file(config, tmp_path):

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from held_runner import HeldRunner
 from qtpy.QtCore import Qt
 
 import napari_flexpose.widgets.project_panel as project_panel
 from flexpose.annotation.project import AnnotationProject
+from flexpose.configs.adaptation import AdaptConfig
 from flexpose.errors import FlexPoseError
+from flexpose.events import JobFinished
 from flexpose.skeleton import load_skeleton
 from napari_flexpose.keymap import SHORTCUTS
 from napari_flexpose.widgets.help import HelpDialog
@@ -143,6 +146,19 @@ def test_findings_lead_to_their_joint(user, qtbot):
     panel.findings.itemClicked.emit(panel.findings.topLevelItem(0), 0)
     assert session.frame == 0
     assert session.joint in (1, 3)
+
+
+def test_the_preview_comes_with_an_adaptation_and_comes_back_when_it_was_closed(user, qtbot):
+    dock = user.dock
+    dock.desk._runner = HeldRunner()
+    assert not dock.preview.isVisible()
+    for _ in range(2):
+        dock.desk.start("adapt", AdaptConfig(shots=Path("shots.json")), dock.studio._runs)
+        qtbot.waitUntil(dock.preview.isVisible)
+        dock.desk._runner.tell(JobFinished())
+        assert dock.preview.isVisible()
+        user.viewer.window.remove_dock_widget(dock.preview)  # as its own button does
+        assert not dock.preview.isVisible()
 
 
 def test_errors_become_one_sentence(user, qtbot, monkeypatch):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,13 @@ import pytest
 from held_runner import HeldRunner
 
 from flexpose.annotation.label import FrameLabel
-from flexpose.events import JobFinished, MetricsReady, StepCompleted
+from flexpose.events import (
+    JobCancelled,
+    JobFinished,
+    MetricsReady,
+    StepCompleted,
+    event_to_json,
+)
 
 pytest.importorskip("qtpy")
 from napari_flexpose.desk import JobDesk
@@ -112,3 +119,53 @@ def test_the_ending_follows_the_format(panel):
     panel.poses.target.setText("/somewhere/poses.json")
     panel.poses.format.setCurrentIndex(panel.poses.format.findData(".zarr"))
     assert panel.poses.target.text() == str(Path("/somewhere/poses.zarr"))
+
+
+def test_the_time_is_told_before_the_start_and_grows_with_the_number(panel, runner, tmp_path):
+    assert panel.poses.time.text().startswith("Takes at least a few seconds on two processor cores")
+    panel.poses.count.setValue(10_000_000)
+    assert "at least about 2 min" in panel.poses.time.text()
+    panel.poses.format.setCurrentIndex(panel.poses.format.findData(".zarr"))
+    assert panel.poses.time.text() == ""  # drawing images was not measured
+
+
+def test_earlier_runs_say_how_long_generating_takes(panel, runner, tmp_path):
+    panel.poses.target.setText(str(tmp_path / "poses.json"))
+    panel.poses.button.click()
+    run = runner.request.run
+    run.begin(runner.request.config)
+    events = [MetricsReady(2000, {"poses_per_second": 50.0}, "sample"), JobFinished("poses.json")]
+    lines = [event_to_json(event, run.path) for event in events]
+    run.events_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    runner.tell(events[-1])
+    assert panel.poses.time.text() == "Takes about 40 s on this computer, as it did before."
+    panel.poses.device.setCurrentIndex(panel.poses.device.findData("cpu"))
+    assert "two processor cores" in panel.poses.time.text()
+
+
+def test_generating_can_be_cancelled_and_says_so(panel, runner, tmp_path):
+    panel.poses.target.setText(str(tmp_path / "poses.json"))
+    panel.poses.button.click()
+    panel.poses.job.cancel.click()
+    assert runner.request.cancel.cancelled
+    assert panel.poses.job.phase.text() == "Cancelling…"
+    runner.tell(JobCancelled(1000))
+    assert "Cancelled" in panel.poses.job.notes.text()
+    assert panel.poses.button.isEnabled()
+    assert not panel.poses.words.isVisible()
+
+
+def test_labels_are_exported_for_sleap_from_the_panel(panel, tmp_path):
+    sleap_io = pytest.importorskip("sleap_io")
+    panel.labels.format.setCurrentIndex(panel.labels.format.findData(".slp"))
+    panel.labels.export(tmp_path / "labels.slp")
+    assert "2 poses written to labels.slp." in panel.labels.words.text()
+    assert len(sleap_io.load_slp(str(tmp_path / "labels.slp"))) == 2
+
+
+def test_without_sleap_io_the_panel_says_what_to_install(panel, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sleap_io", None)
+    panel.labels.format.setCurrentIndex(panel.labels.format.findData(".slp"))
+    panel.labels.export(tmp_path / "labels.slp")
+    assert "pip install" in panel.labels.words.text()
+    assert not (tmp_path / "labels.slp").exists()

@@ -28,6 +28,18 @@ def test_clicks_alone_label_all_joints_where_the_mouse_is(user):
     assert user.dock.session.label.equals(label)
 
 
+def test_a_joint_can_be_clicked_onto_another(user):
+    session = user.dock.session
+    for _ in range(2):
+        user.click(60, 50)
+    assert session.label.placed.sum() == 2
+    assert session.joint == 2
+    # with nothing left to place here, a click on a joint chooses it
+    session.select_joint(1)
+    user.click(60, 50)
+    assert session.label.placed.sum() == 2
+
+
 def test_keys_say_occluded_and_absent(user):
     user.click(30, 30)
     user.key("O")  # the joint just placed

@@ -8,7 +8,7 @@ from held_runner import HeldRunner
 
 from flexpose.configs.adaptation import AdaptConfig
 from flexpose.errors import FlexPoseError
-from flexpose.events import MapReady, PreviewReady
+from flexpose.events import JobFinished, MapReady, PreviewReady
 from flexpose.skeleton import load_skeleton
 
 pytest.importorskip("qtpy")
@@ -80,6 +80,32 @@ def test_poses_are_drawn_and_not_the_coarse_pictures(pane):
     assert {"#56b4e9", "#e69f00", "#ffffff"} <= colours
 
 
+def test_the_slider_moves_each_pose_from_its_source_to_where_it_was_adapted(pane):
+    assert not pane.blend.isEnabled()
+    event = preview_event()
+    pane.tell(event)
+    assert pane.blend.isEnabled()
+    source, adapted, nearest = event.keypoints.reshape(3, 8, 15, 2)
+    for percent, expected in ((100, adapted), (0, source), (25, 0.75 * source + 0.25 * adapted)):
+        pane.blend.setValue(percent)
+        for column in range(8):
+            np.testing.assert_allclose(pane.rows.pose(8 + column), expected[column], rtol=1e-5)
+            np.testing.assert_array_equal(pane.rows.pose(column), source[column])
+            np.testing.assert_array_equal(pane.rows.pose(16 + column), nearest[column])
+    assert pane.rows.titles == ("Source", "25 % moved", "Nearest shot")
+
+
+def test_the_slider_stays_with_the_next_preview_and_starts_anew_with_the_next_run(pane, tmp_path):
+    pane.tell(preview_event())
+    pane.blend.setValue(40)
+    pane.tell(preview_event())
+    assert pane.blend.value() == 40
+    pane.tell(JobFinished())
+    pane._desk.start("adapt", AdaptConfig(shots=tmp_path / "shots.json"), tmp_path)
+    assert pane.blend.value() == 100
+    assert pane.rows.titles[1] == "Adapted"
+
+
 @pytest.mark.parametrize("name", ["preview.png", "preview.svg"])
 def test_previews_are_saved(pane, tmp_path, name):
     pane.tell(preview_event())
@@ -94,8 +120,6 @@ def test_another_ending_is_refused(pane, tmp_path):
 
 
 def test_a_new_run_starts_with_empty_tiles(pane, tmp_path):
-    from flexpose.events import JobFinished
-
     pane.tell(preview_event())
     pane.tell(JobFinished())
     assert pane.rows.preview is not None

@@ -11,16 +11,24 @@ from held_runner import HeldRunner
 from flexpose.annotation.label import FrameLabel
 from flexpose.cli.__main__ import main
 from flexpose.configs.adaptation import AdaptConfig
-from flexpose.errors import FlexPoseError, SkeletonMismatchError
-from flexpose.events import JobFinished, MapReady, MetricsReady
+from flexpose.errors import DeviceMemoryError, FlexPoseError, SkeletonMismatchError
+from flexpose.events import (
+    JobCancelled,
+    JobFailed,
+    JobFinished,
+    MapReady,
+    MetricsReady,
+    StepCompleted,
+    event_to_json,
+)
 from flexpose.io.base import read_poses
 from flexpose.mannequin import mannequin_frames
 from flexpose.skeleton import Skeleton
 from napari_flexpose.desk import JobDesk
-from napari_flexpose.figures import AdaptFigures, energy_distance
+from napari_flexpose.figures import AdaptFigures, energy_distance, reached_shots
 from napari_flexpose.runners import InlineRunner
 from napari_flexpose.session import FlexPoseSession
-from napari_flexpose.studio import Studio
+from napari_flexpose.studio import Studio, num_steps
 from napari_flexpose.words import time_left
 
 METRICS = {"energy_distance": 0.09, "spread_ratio": 1.1, "kept_share": 0.4}
@@ -88,18 +96,100 @@ def test_adapting_writes_the_shots_and_names_what_decides_the_result(studio, run
     assert config.threads is not None
 
 
-def test_the_default_batches_are_the_engines(studio, runner, tmp_path):
+@pytest.mark.parametrize("name", ["body15", "body15-image"])
+def test_the_default_batches_are_the_engines(studio, runner, name):
+    """Out of memory, half of what failed is offered, so what is automatic must be named."""
     from flexpose.models.prior import load_prior
     from flexpose.training.adaptation import AdaptationTask, load_shots
 
-    studio.adapt({})
+    studio.adapt({"prior": name})
     config = runner.request.config.model_copy(update={"batch_size": None})
-    prior = load_prior("body15")
+    prior = load_prior(name)
     poses, _ = load_shots(config, prior.skeleton)
     import torch
 
     task = AdaptationTask(config, prior, torch.from_numpy(poses), torch.device("cpu"))
     assert task.batch_size == runner.request.config.batch_size
+
+
+@pytest.mark.parametrize(("name", "half"), [("body15", 256), ("body15-image", 32)])
+def test_out_of_memory_with_an_automatic_batch_starts_again_with_half(studio, runner, name, half):
+    studio.adapt({"prior": name})
+    runner.tell(JobFailed(DeviceMemoryError("The device ran out of memory.")))
+    assert studio.desk.smaller_batch == half
+    studio.desk.retry_smaller()
+    assert runner.request.config.batch_size == half
+    assert studio.desk.state == "running"
+
+
+def test_before_the_first_run_the_time_is_our_own_measurement(studio):
+    other = "on two processor cores. It was not run on this computer yet."
+    assert studio.estimate({}) == f"Takes a few seconds {other}"
+    assert studio.estimate({"prior": "body15-image"}) == f"Takes about 1 min {other}"
+    assert studio.estimate({"steps": 1600}) == f"Takes about 35 s {other}"
+    assert studio.estimate({"steps": "x"}) == ""
+
+
+def finished_run(
+    studio: Studio, runner: HeldRunner, seconds_left: float, **settings: object
+) -> Path:
+    """A run on disk that had so many seconds left after step 40 of 161."""
+    studio.adapt(settings)
+    run = runner.request.run
+    run.begin(runner.request.config)
+    left = [(20, 2 * seconds_left), (40, seconds_left), (161, 0.0)]
+    events = [StepCompleted(step, 161, {}, None, seconds) for step, seconds in left]
+    lines = [event_to_json(event, run.path) for event in [*events, JobFinished(run.path)]]
+    run.events_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    runner.tell(JobFinished(run.path))
+    return run.path
+
+
+def test_finished_runs_say_how_long_the_next_one_takes(studio, runner):
+    finished_run(studio, runner, 242.0)  # 2 s a step
+    assert studio.estimate({}) == "Takes about 5 min on this computer, as it did before."
+    assert studio.estimate({"steps": 9}) == "Takes about 20 s on this computer, as it did before."
+    for _ in range(2):
+        finished_run(studio, runner, 121.0)  # the middle of three counts
+    assert studio.estimate({"steps": 39}) == "Takes about 40 s on this computer, as it did before."
+
+
+def test_runs_of_other_settings_or_computers_say_nothing(studio, runner, monkeypatch):
+    finished_run(studio, runner, 242.0, device="cpu")
+    assert "(cpu), as it did before" in studio.estimate({"device": "cpu"})
+    for other in ({}, {"device": "cpu", "batch_size": 64}, {"prior": "body15-image"}):
+        assert "two processor cores" in studio.estimate(other)
+    monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+    fresh = Studio(studio.session, JobDesk(runner))
+    assert "two processor cores" in fresh.estimate({"device": "cpu"})
+
+
+def test_runs_that_did_not_finish_say_nothing(studio, runner):
+    path = finished_run(studio, runner, 242.0)
+    events = (path / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    (path / "events.jsonl").write_text("\n".join(events[:-1]) + '\n{"eve', encoding="utf-8")
+    assert "two processor cores" in studio.estimate({})
+
+
+def test_the_steps_are_those_of_the_engine(studio, runner):
+    from flexpose.models.prior import load_prior
+    from flexpose.training.adaptation import AdaptationTask, load_shots
+
+    prior = load_prior("body15")
+    for transfer, bones in (("energy", True), ("none", True), ("none", False), ("ot", False)):
+        studio.adapt(
+            {
+                "transfer": {"matching": transfer, "pairs": {"features": "keypoints"}},
+                "kinematics": {"enabled": bones},
+            }
+        )
+        config = runner.request.config
+        runner.tell(JobCancelled(0))
+        import torch
+
+        shots = torch.from_numpy(load_shots(config, prior.skeleton)[0])
+        task = AdaptationTask(config, prior, shots, torch.device("cpu"))
+        assert task.total_steps == num_steps(config)
 
 
 def test_shots_without_the_priors_joints_are_refused_at_once(images, puppet, runner):
@@ -148,19 +238,33 @@ def test_figures_compare_with_the_source_poses(studio, runner):
     runner.tell(MapReady(1, np.zeros((9, 2), np.float32), poses, counts))
     finish(studio, runner)
     flat = poses.reshape(9, -1)
-    assert studio.figures == AdaptFigures(0.09, energy_distance(flat[:4], flat[4:7]), 1.1, 0.4)
+    before = energy_distance(flat[:4], flat[4:7])
+    reach = (reached_shots(flat[7:], flat[4:7]), 3)
+    assert studio.figures == AdaptFigures(0.09, before, 1.1, 0.4, reach)
 
 
 def test_figures_are_plain_sentences():
-    figures = AdaptFigures(0.09, 0.31, 1.1, 0.4)
-    assert figures.words[:2] == (
-        "Distance to your poses: 0.09, was 0.31 before.",
-        "Variety: 1.1 times that of your shots.",
+    figures = AdaptFigures(0.09, 0.31, 1.1, 0.4, (11, 12))
+    assert figures.words == (
+        "Distance to your poses: 0.09, was 0.31 before. Nearer to 0 is better.",
+        "Variety: 1.1 times that of your poses.",
+        "Reach: 11 of your 12 poses have a new one nearby.",
+        "Kept: 40% of what is drawn, the rest is too far from yours.",
     )
     assert figures.warning == ""
-    assert AdaptFigures(-0.05, None, 1.0, 1.0).words[0] == "Distance to your poses: 0.00."
+    plain = AdaptFigures(-0.05, None, 1.0, 1.0)
+    assert plain.words[0] == "Distance to your poses: 0.00. Nearer to 0 is better."
+    assert len(plain.words) == 3
     assert "hardly differ" in replace(figures, variety=0.3).warning
     assert "further" in replace(figures, distance=0.4).warning
+    assert "Most of your poses" in replace(figures, recall=(5, 12)).warning
+
+
+def test_a_shot_is_reached_by_what_is_nearer_than_the_next_shot():
+    shots = np.array([[0.0, 0.0], [1.0, 0.0], [5.0, 0.0]])
+    assert reached_shots(np.array([[0.5, 0.0]]), shots) == 2
+    assert reached_shots(np.array([[0.5, 0.0], [8.0, 0.0]]), shots) == 3
+    assert reached_shots(np.array([[20.0, 0.0]]), shots) == 0
 
 
 def test_energy_distance_equals_the_engines():
@@ -214,6 +318,17 @@ def test_nothing_labelled_is_nothing_to_export(images, puppet, tmp_path):
     session.close()
 
 
+def assert_same_checkpoint(one: Path, other: Path) -> None:
+    """Bit for bit, and what travels with the weights too."""
+    from flexpose.checkpoint import latest_checkpoint, load_checkpoint
+
+    found = [load_checkpoint(latest_checkpoint(run / "checkpoints")) for run in (one, other)]
+    assert found[0].tensors.keys() == found[1].tensors.keys()
+    for name, tensor in found[0].tensors.items():
+        np.testing.assert_array_equal(tensor.numpy(), found[1].tensors[name].numpy(), name)
+    assert found[0].meta.metrics == found[1].meta.metrics
+
+
 @pytest.mark.slow
 def test_the_copied_command_does_what_the_window_did(shots, tmp_path, monkeypatch):
     studio = Studio(shots, JobDesk(InlineRunner()))
@@ -227,6 +342,7 @@ def test_the_copied_command_does_what_the_window_did(shots, tmp_path, monkeypatc
     again = tmp_path / "again"
     monkeypatch.chdir(tmp_path)
     assert main([*command, "--out", str(again), "--progress", "none"]) == 0
+    assert_same_checkpoint(studio.model, again)
     second = tmp_path / "terminal.json"
     words = ["--n", "40", "--num-mixups", "5", "--threads", "1", "--progress", "none"]
     assert main(["sample", "--model", str(again), "--out", str(second), *words]) == 0
