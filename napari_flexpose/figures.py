@@ -59,8 +59,8 @@ class AdaptFigures:
         # the estimate has no bias, so it falls below zero when nothing tells the sets apart
         distance = f"Distance to your poses: {max(self.distance, 0):.2f}"
         if self.before is not None:
-            distance += f", was {max(self.before, 0):.2f} before"
-        words = [f"{distance}. Nearer to 0 is better."]
+            distance += f", before {max(self.before, 0):.2f}"
+        words = [f"{distance} (0 is best)."]
         words.append(f"Variety: {self.variety:.1f} times that of your poses.")
         if self.recall is not None:
             reached, of = self.recall

@@ -128,8 +128,13 @@ def help_rows() -> list[tuple[str, list[tuple[str, str]]]]:
     """Groups of (keys, words) for the cheat sheet and the docs; keys of one action together."""
     groups: dict[str, dict[str, list[str]]] = {"Mouse": {words: [key] for key, words in POINTER}}
     for shortcut in SHORTCUTS:
-        rows = groups.setdefault(shortcut.group, {})
-        rows.setdefault(shortcut.words, []).append(shown(shortcut.key))
+        keys, words = shown(shortcut.key), shortcut.words
+        if shortcut.action == "nudge":  # four directions are one row
+            keys = f"{keys.rpartition('+')[0]}+arrows"
+            words = f"Move by {abs(sum(shortcut.arguments.values())):g} px"
+        row = groups.setdefault(shortcut.group, {}).setdefault(words, [])
+        if keys not in row:
+            row.append(keys)
     return [
         (group, [(" or ".join(keys), words) for words, keys in rows.items()])
         for group, rows in groups.items()

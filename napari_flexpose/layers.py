@@ -128,6 +128,7 @@ class PoseLayers:
         """Make ours the layer that feels mouse and keys."""
         if self.points is not None:
             self.viewer.layers.selection.active = self.points
+            self.viewer.help = self.points.help
 
     # ------------------------------------------------------------ session -> picture
 

@@ -97,7 +97,7 @@ def test_a_finished_model_is_described_and_used_on_request(panel, runner):
     panel.start.click()
     runner.tell(MetricsReady(161, METRICS, "val"))
     runner.tell(JobFinished(runner.request.run.path))
-    assert "Distance to your poses: 0.09." in panel.result.figures.text()
+    assert "Distance to your poses: 0.09 (0 is best)." in panel.result.figures.text()
     assert not panel.result.warning.isVisible()
     panel.result.use.click()
     assert panel._studio.model == runner.request.run.path

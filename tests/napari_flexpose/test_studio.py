@@ -246,14 +246,14 @@ def test_figures_compare_with_the_source_poses(studio, runner):
 def test_figures_are_plain_sentences():
     figures = AdaptFigures(0.09, 0.31, 1.1, 0.4, (11, 12))
     assert figures.words == (
-        "Distance to your poses: 0.09, was 0.31 before. Nearer to 0 is better.",
+        "Distance to your poses: 0.09, before 0.31 (0 is best).",
         "Variety: 1.1 times that of your poses.",
         "Reach: 11 of your 12 poses have a new one nearby.",
         "Kept: 40% of what is drawn, the rest is too far from yours.",
     )
     assert figures.warning == ""
     plain = AdaptFigures(-0.05, None, 1.0, 1.0)
-    assert plain.words[0] == "Distance to your poses: 0.00. Nearer to 0 is better."
+    assert plain.words[0] == "Distance to your poses: 0.00 (0 is best)."
     assert len(plain.words) == 3
     assert "hardly differ" in replace(figures, variety=0.3).warning
     assert "further" in replace(figures, distance=0.4).warning

@@ -1,0 +1,185 @@
+"""The pictures of docs/user-guide.md, taken of the running plugin.
+
+    xvfb-run -a -s "-screen 0 1280x800x24" python docs/make_pictures.py
+
+Drives a window of 1280x800 through the user's journey on the embedded mannequin, and grabs it on
+the way. The same script under ``--theme light`` looks at the other theme; its pictures go nowhere
+else than to ``--out``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+from PIL import Image
+from qtpy.QtCore import QBuffer, QByteArray, QEventLoop, QIODevice, QTimer
+from qtpy.QtGui import QPixmap
+from qtpy.QtWidgets import QWidget
+
+from flexpose.annotation.label import VISIBLE
+from flexpose.events import MapReady
+from flexpose.io.base import atomic_write_bytes
+from flexpose.mannequin import MannequinSample, mannequin_frames
+from flexpose.skeleton import load_skeleton
+from napari_flexpose.session import FlexPoseSession
+from napari_flexpose.thread_runner import wait_until
+from napari_flexpose.widgets.adapt_panel import AdaptPanel
+from napari_flexpose.widgets.export_panel import ExportPanel
+from napari_flexpose.widgets.main import FlexPoseDock
+from napari_flexpose.widgets.skeleton_editor import SkeletonEditor
+
+SIZE = (1280, 800)
+SHOTS = 12
+LONGEST = 300.0  # seconds that an adaptation may take on a slow machine
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "pictures")
+    parser.add_argument("--theme", choices=("dark", "light"), default="dark")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    out = args.out.absolute()
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        take_pictures(out, args.theme)
+
+
+def take_pictures(out: Path, theme: str) -> None:
+    """Walk through the journey in the current folder, a picture at each stop."""
+    frames = mannequin_frames(0, clips_per_action=1, frames_per_clip=12, image_size=512)
+    frames.write(Path("gym"))
+    viewer = napari.Viewer()
+    viewer.theme = theme
+    window = viewer.window._qt_window
+    window.resize(*SIZE)
+    dock = FlexPoseDock(viewer)
+    viewer.window.add_dock_widget(dock, name="FlexPose", area="right")
+    show_layers(viewer, shown=False)
+
+    def take(name: str, widget: QWidget = window) -> None:
+        rest(0.5)
+        save(widget.grab(), out / f"{name}.png")
+
+    take("open")
+    dock.session.create(Path("gym"), load_skeleton("body15"))
+    rest(0.5)
+    dock.label_panel.suggest()
+    wait_until(lambda: bool(dock.session.work), LONGEST)
+    label_all_but_one(dock.session, frames)
+    label_half(dock.session, frames)
+    take("label")
+    dock.show_help()
+    assert dock._help is not None
+    take("shortcuts", dock._help)
+    dock._help.close()
+    editor = SkeletonEditor(dock.session.skeleton, lambda skeleton: None, dock)
+    editor.show()
+    take("skeleton", editor)
+    editor.close()
+    label(dock.session, frames, 0, 15)
+    adapt(dock, lambda: take("adapt"))
+    point_at_map(dock)
+    take("preview")
+    panel = dock.findChildren(AdaptPanel)[0]
+    panel.result.use.click()
+    generate(dock)
+    take("export")
+    dock.shut_down()
+    viewer.close()
+
+
+def label_all_but_one(session: FlexPoseSession, frames: MannequinSample) -> None:
+    """Label the frames of the work list exactly, except the sixth."""
+    for number, name in enumerate(session.work):
+        if number != 5:
+            session.show_name(name)
+            label(session, frames, 0, session.skeleton.num_joints)
+    session.show_name(session.work[5])
+
+
+def label_half(session: FlexPoseSession, frames: MannequinSample) -> None:
+    """Leave the current frame as somebody leaves it in the middle of clicking."""
+    label(session, frames, 0, 11)
+
+
+def label(session: FlexPoseSession, frames: MannequinSample, first: int, last: int) -> None:
+    """Click joints where they are; occluded ones are said to be."""
+    assert frames.poses.image_ids is not None
+    row = frames.poses.image_ids.index(session.name)
+    for joint in range(first, last):
+        session.select_joint(joint)
+        session.click(*frames.poses.keypoints[row, joint].tolist())
+        if frames.poses.visibility[row, joint] != VISIBLE:
+            session.select_joint(joint)
+            session.toggle_occluded()
+    session.select_joint(min(last, session.skeleton.num_joints - 1))
+
+
+def adapt(dock: FlexPoseDock, midway: Callable[[], None]) -> None:
+    """Press *Adapt* with the defaults; ``midway`` is called when the map has come twice."""
+    dock.adapt_step.set_open(True)
+    rest(0.5)
+    maps: list[MapReady] = []
+    dock.desk.happened.connect(lambda e: maps.append(e) if isinstance(e, MapReady) else None)
+    dock.findChildren(AdaptPanel)[0].start.click()
+    wait_until(lambda: len(maps) >= 2 or dock.desk.state == "idle", LONGEST)
+    midway()
+    wait_until(lambda: dock.desk.state == "idle", LONGEST)
+
+
+def point_at_map(dock: FlexPoseDock) -> None:
+    """Show the pose of one adapted dot, as a click on it does."""
+    assert dock.preview is not None
+    poses = dock.preview.map
+    assert poses._event is not None
+    counts = poses._event.counts
+    poses.show_row(counts["source"] + counts["shots"] + 3)
+
+
+def generate(dock: FlexPoseDock) -> None:
+    """Export the labels, and two thousand poses of the adapted model."""
+    dock.export_step.set_open(True)
+    rest(0.5)
+    panel = dock.findChildren(ExportPanel)[0]
+    panel.labels.export(Path("labels.json"))
+    panel.poses.count.setValue(2000)
+    panel.poses.target.setText("poses.json")
+    panel.poses.button.click()
+    wait_until(lambda: dock.desk.state == "idle", LONGEST)
+
+
+def show_layers(viewer: napari.Viewer, *, shown: bool) -> None:
+    """napari's own docks: an annotator who wants room closes them."""
+    for dock in (
+        viewer.window._qt_viewer.dockLayerControls,
+        viewer.window._qt_viewer.dockLayerList,
+    ):
+        dock.setVisible(shown)
+
+
+def rest(seconds: float) -> None:
+    """Let Qt's loop run, so that everything is drawn."""
+    loop = QEventLoop()
+    QTimer.singleShot(int(1000 * seconds), loop.quit)
+    loop.exec()
+
+
+def save(picture: QPixmap, path: Path) -> None:
+    """A PNG file; Pillow packs it tighter than Qt does."""
+    data = QByteArray()
+    buffer = QBuffer(data)
+    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+    picture.save(buffer, "PNG")
+    file = io.BytesIO()
+    Image.open(io.BytesIO(bytes(data.data()))).convert("RGB").save(file, "PNG", optimize=True)
+    atomic_write_bytes(path, file.getvalue())
+
+
+if __name__ == "__main__":
+    main()

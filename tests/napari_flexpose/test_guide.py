@@ -1,0 +1,40 @@
+"""The user guide: its pictures exist, and it names what the window names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+DOCS = Path(__file__).parents[2] / "docs"
+GUIDE = (DOCS / "user-guide.md").read_text(encoding="utf-8")
+PICTURES = sorted(set(re.findall(r"\((pictures/[^)]+)\)", GUIDE)))
+
+
+def test_every_picture_is_shown_and_every_shown_one_exists():
+    there = {f"pictures/{path.name}" for path in (DOCS / "pictures").iterdir()}
+    assert there == set(PICTURES)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_fit_a_small_screen(name):
+    with Image.open(DOCS / name) as picture:
+        width, height = picture.size
+    assert width <= 1280
+    assert height <= 800
+
+
+def test_steps_and_buttons_are_called_what_they_are():
+    sources = "".join(
+        path.read_text(encoding="utf-8")
+        for path in (DOCS.parent / "napari_flexpose").glob("**/*.py")
+    )
+    for words in (
+        "Open folder…", "Open video…", "Open project…", "Suggest frames", "Copy last", "Template",
+        "Use this model", "Keep the old one", "Stop early (keep)", "Save picture…", "Copy command",
+        "Generate and export",
+    ):  # fmt: skip
+        assert words in " ".join(GUIDE.split())
+        assert f'"{words}"' in sources
