@@ -43,6 +43,7 @@ _LABEL_FORMATS = (
 _POSE_FORMATS = (
     ("COCO keypoints (.json)", ".json", False),
     ("Zarr with skeleton images (.zarr)", ".zarr", True),
+    ("FlexPose (.npz)", ".npz", False),
 )
 
 

@@ -140,7 +140,7 @@ class SampleConfig(JobConfig):
 
     model: str = Field(title="Model", description="An adapted run or a prior.")
     out: Annotated[Path | None, tyro.conf.Suppress] = Field(
-        None, title="Result", description="COCO .json or .zarr; the command line's --out."
+        None, title="Result", description="COCO .json, .zarr or .npz; the command line's --out."
     )
     overwrite: Annotated[bool, tyro.conf.Suppress] = Field(False, title="Replace the result")
     n: int = Field(32_000, ge=1, title="Number of poses")

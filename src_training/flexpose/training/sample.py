@@ -1,4 +1,4 @@
-"""Job ``sample``: any number of poses from a model, into one file, in constant memory."""
+"""Job ``sample``: any number of poses from a model, into one file or store."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from flexpose.events import (
 from flexpose.geometry import canvas_poses, normalised
 from flexpose.io.coco import CocoAnnotation
 from flexpose.io.coco_stream import CocoStreamWriter
+from flexpose.io.npz import write_npz
 from flexpose.io.zarr_store import PoseStore
 from flexpose.jobs import CancelToken
 from flexpose.mixup import pose_mixup
@@ -65,9 +66,9 @@ def run(config: SampleConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobE
 def _checked_target(config: SampleConfig) -> Path:
     if config.out is None:
         raise ConfigError("There is no place for the poses.", "Name one: --out poses.json")
-    if config.out.suffix not in (".json", ".zarr"):
+    if config.out.suffix not in (".json", ".zarr", ".npz"):
         raise ConfigError(
-            f"{config.out} ends neither in .json (COCO) nor in .zarr.",
+            f"{config.out} ends neither in .json (COCO) nor in .zarr or .npz.",
             "Choose one of them; `flexpose-train convert` makes other formats of it.",
         )
     if config.images and config.out.suffix != ".zarr":
@@ -144,7 +145,10 @@ def _blocks(
 
 
 class _PoseWriter:
-    """COCO file or Zarr store of canvas poses; complete at the end of the ``with``, or absent."""
+    """A file or store of canvas poses; complete at the end of the ``with``, or absent.
+
+    COCO files and Zarr stores are written as poses come; an NPZ waits in memory for the last one.
+    """
 
     def __init__(self, config: SampleConfig, target: Path, model: PoseModel) -> None:
         self._config, self._target, self._model = config, target, model
@@ -153,6 +157,7 @@ class _PoseWriter:
         self._source = (f"sampled from {config.model}",)
         self._coco: CocoStreamWriter | None = None
         self._store: PoseStore | None = None
+        self._waiting: list[PoseSet] | None = [] if target.suffix == ".npz" else None
         skeleton = model.prior.skeleton
         if target.suffix == ".json":
             self._coco = CocoStreamWriter(
@@ -168,7 +173,7 @@ class _PoseWriter:
         self._remove(self._partial)
         if self._coco is not None:
             self._coco.__enter__()
-        else:
+        elif self._waiting is None:
             size = self._config.size
             self._store = PoseStore.create(
                 self._partial,
@@ -184,6 +189,9 @@ class _PoseWriter:
         poses = self._canvas(unit)
         if self._coco is not None:
             self._coco.append(poses)
+            return
+        if self._waiting is not None:
+            self._waiting.append(poses)
             return
         assert self._store is not None
         images = None
@@ -210,6 +218,8 @@ class _PoseWriter:
             if self._coco is not None:
                 self._coco.__exit__(*error)  # type: ignore[arg-type]
             if error[0] is None and not self._discarded:
+                if self._waiting is not None:
+                    write_npz(PoseSet.concat(self._waiting), self._partial)
                 if self._target.is_dir():
                     self._remove(self._target)  # --overwrite of a store
                 os.replace(self._partial, self._target)

@@ -116,14 +116,15 @@ def test_a_zarr_store_keeps_poses_and_their_drawings(workshop, play, tmp_path):
     np.testing.assert_array_equal(PoseStore.open(plain).read().keypoints, poses.keypoints)
 
 
-def test_json_and_zarr_hold_the_same_poses(workshop, play, tmp_path):
-    for name in ("a.json", "a.zarr"):
+def test_all_formats_hold_the_same_poses(workshop, play, tmp_path):
+    for name in ("a.json", "a.zarr", "a.npz"):
         finished(play("sample", workshop.sample(out=tmp_path / name), tmp_path / name[2:]))
     a, b = read_poses(tmp_path / "a.json"), read_poses(tmp_path / "a.zarr")
     np.testing.assert_allclose(a.keypoints, b.keypoints, atol=0.011)  # COCO has two decimals
+    np.testing.assert_array_equal(read_poses(tmp_path / "a.npz").keypoints, b.keypoints)
 
 
-@pytest.mark.parametrize("suffix", [".json", ".zarr"])
+@pytest.mark.parametrize("suffix", [".json", ".zarr", ".npz"])
 def test_mixups_of_the_shots_come_last(suffix, workshop, play, tmp_path):
     out = tmp_path / f"poses{suffix}"
     config = workshop.sample(out=out, model=str(workshop.adapted), n=25, num_mixups=7)
@@ -141,7 +142,7 @@ def test_a_plain_prior_has_no_shots_to_mix(workshop, play, tmp_path):
     failed(play("sample", config, tmp_path / "run"), ConfigError, "plain prior without shots")
 
 
-@pytest.mark.parametrize("suffix", [".json", ".zarr"])
+@pytest.mark.parametrize("suffix", [".json", ".zarr", ".npz"])
 @pytest.mark.parametrize("at", [0, 20, 40])
 def test_cancelling_leaves_no_file(suffix, at, workshop, play, tmp_path, monkeypatch):
     monkeypatch.setattr(sample.time, "monotonic", iter(range(1000)).__next__)  # report each block
@@ -151,7 +152,7 @@ def test_cancelling_leaves_no_file(suffix, at, workshop, play, tmp_path, monkeyp
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
-@pytest.mark.parametrize("suffix", [".json", ".zarr"])
+@pytest.mark.parametrize("suffix", [".json", ".zarr", ".npz"])
 def test_a_failure_leaves_what_was_there(suffix, workshop, play, tmp_path, monkeypatch):
     out = tmp_path / f"poses{suffix}"
     finished(play("sample", workshop.sample(out=out, n=5), tmp_path / "run"))
@@ -167,7 +168,7 @@ def test_a_failure_leaves_what_was_there(suffix, workshop, play, tmp_path, monke
     assert not list(tmp_path.glob("*.partial"))
 
 
-@pytest.mark.parametrize("suffix", [".json", ".zarr"])
+@pytest.mark.parametrize("suffix", [".json", ".zarr", ".npz"])
 def test_an_existing_file_is_replaced_only_when_asked(suffix, workshop, play, tmp_path):
     out = tmp_path / f"poses{suffix}"
     finished(play("sample", workshop.sample(out=out, n=5), tmp_path / "run"))
@@ -182,7 +183,7 @@ def test_an_existing_file_is_replaced_only_when_asked(suffix, workshop, play, tm
     ("changes", "text"),
     [
         ({}, "no place for the poses"),
-        ({"out": "poses.npz"}, "ends neither in .json"),
+        ({"out": "poses.csv"}, "ends neither in .json"),
         ({"out": "poses.json", "images": True}, "go into Zarr stores only"),
     ],
 )
