@@ -220,7 +220,7 @@ def _figure(width: float, height: float) -> Figure:
 def _axes(figure: Figure) -> Axes:
     figure.set_layout_engine("constrained")
     axes: Axes = figure.add_subplot(facecolor=BACKGROUND)
-    axes.tick_params(colors=INK, labelsize=8, length=0)
+    axes.tick_params(which="both", colors=INK, labelsize=8, length=0)
     axes.xaxis.label.set_color(INK)
     axes.yaxis.label.set_color(INK)
     for name, spine in axes.spines.items():
