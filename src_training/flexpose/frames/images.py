@@ -9,8 +9,6 @@ the brightest of each image, and ``notes`` says so. Of several pages the first i
 from __future__ import annotations
 
 import os
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,23 +26,11 @@ from flexpose.frames.base import (
     check_index,
     natural_key,
 )
-from flexpose.io.base import hush_pillow, image_size
+from flexpose.io.base import DAMAGE, hush_pillow, image_size
 from flexpose.io.coco import Notes
 from flexpose.io.coco_read import read_coco
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
-_DAMAGE = (  # what Pillow raises for files that are cut short or altered
-    ValueError,
-    TypeError,
-    LookupError,
-    EOFError,
-    ArithmeticError,
-    MemoryError,
-    RuntimeError,
-    SyntaxError,
-    struct.error,
-    zlib.error,
-)
 
 
 class _ImageFiles:
@@ -172,7 +158,7 @@ def read_image(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
         raise DataFormatError(path, "", f"is a damaged image ({error}).") from error
     except Image.DecompressionBombError as error:
         raise DataFormatError(path, "", f"is too large to be read ({error}).") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DataFormatError(path, "", f"is a damaged image ({error}).") from error
     pixels.setflags(write=False)
     return pixels, tuple(remarks)

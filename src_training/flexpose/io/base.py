@@ -199,7 +199,7 @@ def atomic_write_text(path: Path | str, text: str, *, backup: bool = False) -> N
 
 # ---------------------------------------------------------------- reading
 
-_DAMAGE = (  # what numpy, zipfile and scipy raise for files that are cut short or of another kind
+DAMAGE = (  # what numpy, zipfile, scipy and Pillow raise for files cut short or of another kind
     ValueError,
     TypeError,
     LookupError,
@@ -252,7 +252,7 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
                 return {name: archive[name] for name in names}
     except OSError as error:
         raise _unreadable(path, error) from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DataFormatError(path, "", f"is a damaged .npz file ({error})") from error
     raise DataFormatError(path, "", f"the array {missing[0]!r} is missing")
 
@@ -265,7 +265,7 @@ def mat_names(path: Path) -> frozenset[str]:
         return frozenset()
     try:
         return frozenset(name for name, _, _ in scipy.io.whosmat(path))
-    except (OSError, NotImplementedError, scipy.io.matlab.MatReadError, *_DAMAGE):
+    except (OSError, NotImplementedError, scipy.io.matlab.MatReadError, *DAMAGE):
         return frozenset()
 
 
@@ -286,7 +286,7 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
         ) from error
     except OSError as error:
         raise _unreadable(path, error) from error
-    except (scipy.io.matlab.MatReadError, *_DAMAGE) as error:
+    except (scipy.io.matlab.MatReadError, *DAMAGE) as error:
         raise DataFormatError(path, "", f"is a damaged MATLAB file ({error})") from error
     for name in names:
         if name not in content:
@@ -342,7 +342,7 @@ def image_size(path: Path) -> tuple[int, int]:
                 height = int(tags.get(ExifTags.Base.ImageLength, image.height))
     except UnidentifiedImageError as error:
         raise DataFormatError(path, "", "is not an image that can be read") from error
-    except (OSError, *_DAMAGE, Image.DecompressionBombError) as error:
+    except (OSError, *DAMAGE, Image.DecompressionBombError) as error:
         if isinstance(error, OSError) and error.strerror:
             raise _unreadable(path, error) from error
         raise DataFormatError(path, "", f"is not an image that can be read ({error})") from error

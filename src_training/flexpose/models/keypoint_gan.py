@@ -42,8 +42,7 @@ class Encoder(nn.Module):
         self.stages = nn.ModuleList([nn.Sequential(*layers)])
         for level in range(_HALVINGS):
             c = width << level
-            halved = [_block(c, 2 * c, norm, stride=2), _block(2 * c, 2 * c, norm)]
-            self.stages.append(nn.Sequential(*halved))
+            self.stages.append(_pair(c, 2 * c, norm, stride=2))
         self.out = nn.Conv2d(width << _HALVINGS, out_ch, 1)
 
     def maps(self, images: Tensor) -> list[Tensor]:
@@ -72,13 +71,11 @@ class SkeletonPainter(nn.Module):
         self.encoder = Encoder(3, width << _HALVINGS, width)
         self.joins, self.levels = nn.ModuleList(), nn.ModuleList()
         c = width << _HALVINGS
-        self.first = nn.Sequential(_block(c, c, _BATCH), _block(c, c, _BATCH))
+        self.first = _pair(c, c)
         for level in reversed(range(_HALVINGS)):
             skip = width << level
             self.joins.append(nn.Conv2d(c + skip, skip, 1))
-            self.levels.append(
-                nn.Sequential(*_pair(skip) if level else [_block(skip, skip, _BATCH)])
-            )
+            self.levels.append(_pair(skip, skip) if level else _block(skip, skip, _BATCH))
             c = skip
         self.out = nn.Conv2d(width, channels, 3, padding=1)
 
@@ -99,10 +96,10 @@ class Reconstructor(nn.Module):
         c = width << _HALVINGS
         self.pose = Encoder(channels, c, width)
         self.appearance = Encoder(3, c, width)
-        self.levels = nn.ModuleList([nn.Sequential(_block(2 * c, c, _BATCH), _block(c, c, _BATCH))])
+        self.levels = nn.ModuleList([_pair(2 * c, c)])
         for _ in range(_HALVINGS - 1):
             c //= 2
-            self.levels.append(nn.Sequential(_block(2 * c, c, _BATCH), _block(c, c, _BATCH)))
+            self.levels.append(_pair(2 * c, c))
         self.last = _block(c, c // 2, _BATCH)
         self.out = nn.Conv2d(c // 2, 3, 3, padding=1)
 
@@ -224,8 +221,8 @@ def _patches(channels: int, width: int) -> nn.Sequential:
     return nn.Sequential(*layers, conv(8 * width, 1, stride=1))
 
 
-def _pair(channels: int) -> list[nn.Module]:
-    return [_block(channels, channels, _BATCH), _block(channels, channels, _BATCH)]
+def _pair(in_ch: int, out_ch: int, norm: Norm = _BATCH, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(_block(in_ch, out_ch, norm, stride=stride), _block(out_ch, out_ch, norm))
 
 
 def _block(in_ch: int, out_ch: int, norm: Norm, kernel: int = 3, stride: int = 1) -> nn.Sequential:

@@ -76,6 +76,7 @@ def load_clips(config: FramesConfig, size: int) -> Clips:
     starts = [row for row, name in enumerate(names) if row == 0 or name != names[row - 1]]
     images, crops, kept, clip = [], [], [], []
     boxes = _known_boxes(config)
+    fill = 1.0 if config.crop == "whole" else FILL
     for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(names)], strict=True)):
         rows = range(start, end)
         if config.crop == "motion":
@@ -83,7 +84,7 @@ def load_clips(config: FramesConfig, size: int) -> Clips:
         else:
             found = {row: box for row in rows if (box := _box(frames, row, boxes)) is not None}
         for row, box in found.items():
-            crop = boxes_to_crops(box[None], FILL)[0]
+            crop = boxes_to_crops(box[None], fill)[0]
             images.append(cut(frames.read(row), crop, size))
             crops.append(crop)
             kept.append(frames.names[row])
@@ -113,8 +114,7 @@ def _box(
     if boxes is not None:
         return boxes.get(frames.names[row])
     width, height = frames.size(row)
-    # the frame's longer side is the crop's
-    return np.array([0, 0, width - 1, height - 1], np.float32) * np.float32(1)
+    return np.array([0, 0, width - 1, height - 1], np.float32)
 
 
 def load_labels(path: Path, clips: Clips, skeleton: Skeleton) -> Labels:

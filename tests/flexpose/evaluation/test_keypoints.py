@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from flexpose.cli.tools import ScoreConfig
 from flexpose.errors import ConfigError, PoseShapeError
-from flexpose.evaluation.keypoints import matched, reference_lengths, score_keypoints
+from flexpose.evaluation.keypoints import (
+    REFERENCES,
+    THRESHOLDS,
+    matched,
+    reference_lengths,
+    score_keypoints,
+)
 from flexpose.poseset import PoseSet
 from flexpose.skeleton import Skeleton, load_skeleton
 
@@ -100,6 +108,11 @@ def test_what_cannot_be_compared_is_refused():
     other = PoseSet.create(load_skeleton("coco17"), np.zeros((1, 17, 2)), (9, 9), image_ids=("a",))
     with pytest.raises(PoseShapeError, match="the truth of pair"):
         score_keypoints(other, TRUTH)
+
+
+def test_the_command_offers_every_reference():
+    assert get_args(ScoreConfig.model_fields["reference"].annotation) == REFERENCES
+    assert ScoreConfig.model_fields["thresholds"].default == THRESHOLDS
 
 
 def test_reports_are_for_people_and_programs():

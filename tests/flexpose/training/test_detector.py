@@ -44,6 +44,7 @@ def test_neighbours_are_other_frames_of_the_clip(frames):
 def test_whole_frames_need_no_boxes(workshop):
     clips = load_clips(FramesConfig(path=workshop.frames, crop="whole"), 32)
     assert len(clips.names) == 16
+    np.testing.assert_allclose(clips.crops, [[0, 0, 63]] * 16)
     with pytest.raises(FlexPoseError, match="need a file of them"):
         load_clips(FramesConfig(path=workshop.frames, crop="boxes"), 32)
 
