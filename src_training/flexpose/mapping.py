@@ -56,7 +56,8 @@ def find_mapping(source: Skeleton, target: Skeleton) -> JointMapping:
 def map_poses(poses: PoseSet, target: Skeleton, *, allow_missing: bool = False) -> PoseSet:
     """Express poses in another skeleton.
 
-    A derived joint is labelled when all its parts are, visible when all of them are visible.
+    A derived joint is labelled when all its parts are, visible when all of them are visible, and as
+    sure as the least sure of them.
 
     Raises
     ------
@@ -74,15 +75,19 @@ def map_poses(poses: PoseSet, target: Skeleton, *, allow_missing: bool = False) 
     n = len(poses)
     keypoints = np.full((n, target.num_joints, 2), np.nan, dtype=np.float32)
     visibility = np.zeros((n, target.num_joints), dtype=np.int8)
+    confidence = None if poses.confidence is None else np.zeros(visibility.shape, dtype=np.float32)
     for joint, part in enumerate(mapping.parts):
         if part:
             keypoints[:, joint] = poses.keypoints[:, list(part)].mean(axis=1)
             visibility[:, joint] = poses.visibility[:, list(part)].min(axis=1)
+            if confidence is not None and poses.confidence is not None:
+                confidence[:, joint] = poses.confidence[:, list(part)].min(axis=1)
     changed = "; ".join(mapping.describe()) or "by name"
     return replace(
         poses,
         skeleton=target,
         keypoints=keypoints,
         visibility=visibility,
+        confidence=confidence,
         source=(*poses.source, f"{poses.skeleton.name} -> {target.name} ({changed})"),
     )

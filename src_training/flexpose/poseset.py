@@ -26,6 +26,8 @@ class PoseSet:
         pixel; NaN where visibility is 0
     visibility : int8 (N, J); 0 not labelled, 1 labelled but occluded, 2 visible (COCO)
     image_size : int32 (N, 2), width and height in pixels of the image the keypoints live in
+    confidence : float32 (N, J) from 0 to 1, how likely each joint of a prediction lies where it is
+        said to, 0 where visibility is 0; or None
     boxes : float32 (N, 4) x, y, width, height in image pixels, or None
     norm_length : float32 (N,) pixels, the reference of normalised errors (head size, inter-ocular
         distance, torso), or None
@@ -40,6 +42,7 @@ class PoseSet:
     keypoints: FloatArray
     visibility: NDArray[np.int8]
     image_size: NDArray[np.int32]
+    confidence: FloatArray | None = None
     boxes: FloatArray | None = None
     norm_length: FloatArray | None = None
     image_ids: tuple[str, ...] | None = None
@@ -59,12 +62,15 @@ class PoseSet:
         set_field(self, "keypoints", _frozen(keypoints))
         set_field(self, "visibility", _frozen(visibility))
         set_field(self, "image_size", _frozen(image_size))
-        for name, shape in (("boxes", (n, 4)), ("norm_length", (n,))):
+        shapes = {"confidence": visibility.shape, "boxes": (n, 4), "norm_length": (n,)}
+        for name, shape in shapes.items():
             value = getattr(self, name)
             if value is not None:
                 value = np.array(value, dtype=np.float32)
                 if value.shape != shape:
                     raise PoseShapeError(f"Found {name} of shape {value.shape}, expected {shape}.")
+                if name == "confidence":
+                    value = _checked_confidence(value, visibility, self.skeleton.joints)
                 set_field(self, name, _frozen(value))
         for name in ("image_ids", "groups"):
             value = getattr(self, name)
@@ -111,6 +117,7 @@ class PoseSet:
             keypoints=self.keypoints[rows],
             visibility=self.visibility[rows],
             image_size=self.image_size[rows],
+            confidence=None if self.confidence is None else self.confidence[rows],
             boxes=None if self.boxes is None else self.boxes[rows],
             norm_length=None if self.norm_length is None else self.norm_length[rows],
             image_ids=_take(self.image_ids, rows),
@@ -176,6 +183,7 @@ class PoseSet:
             keypoints=arrays("keypoints"),
             visibility=arrays("visibility"),
             image_size=arrays("image_size"),
+            confidence=arrays("confidence"),
             boxes=arrays("boxes"),
             norm_length=arrays("norm_length"),
             image_ids=names("image_ids"),
@@ -209,6 +217,21 @@ def _checked_joints(poses: PoseSet) -> tuple[FloatArray, NDArray[np.int8]]:
             "number."
         )
     return keypoints, visibility
+
+
+def _checked_confidence(
+    confidence: FloatArray, visibility: NDArray[np.int8], joints: Sequence[str]
+) -> FloatArray:
+    """Confidence, 0 where not labelled."""
+    confidence = np.where(visibility > 0, confidence, np.float32(0))
+    bad = ~((confidence >= 0) & (confidence <= 1))
+    if bad.any():
+        row, joint = np.argwhere(bad)[0]
+        raise PoseShapeError(
+            f"Pose {row}, joint {joints[joint]} has the confidence {confidence[row, joint]:g}, "
+            "expected a number from 0 to 1."
+        )
+    return confidence
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:

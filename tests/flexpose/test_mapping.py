@@ -72,6 +72,17 @@ def test_a_derived_joint_is_as_visible_as_its_least_visible_part():
     assert np.isnan(mapped.keypoints[0, neck]).all()
 
 
+def test_a_derived_joint_is_as_sure_as_the_least_sure_of_its_parts():
+    poses, target = coco_poses(1), load_skeleton("body15")
+    sure = np.linspace(0.1, 0.9, 17, dtype=np.float32)[None]
+    mapped = map_poses(replace(poses, confidence=sure), target).confidence[0]
+    at = poses.skeleton.index
+    assert mapped[target.index("right_knee")] == sure[0, at("right_knee")]
+    both = sure[0, [at("left_shoulder"), at("right_shoulder")]]
+    assert mapped[target.index("neck")] == both.min() < both.max()
+    assert map_poses(poses, target).confidence is None
+
+
 def test_a_joint_of_the_same_name_goes_before_a_stand_in():
     target = Skeleton(name="t", joints=("neck",), edges=(), derived={"neck": (("a", "b"),)})
     source = Skeleton(name="s", joints=("a", "b", "neck"), edges=())

@@ -16,6 +16,7 @@ def full(puppet, n=3, **changes):
         "keypoints": np.arange(n * 10).reshape(n, 5, 2),
         "visibility": np.full((n, 5), 2),
         "image_size": (64, 48),
+        "confidence": np.arange(n * 5).reshape(n, 5) / 128,
         "boxes": np.arange(n * 4).reshape(n, 4),
         "norm_length": np.arange(n),
         "image_ids": tuple(f"{i}.png" for i in range(n)),
@@ -31,6 +32,7 @@ def test_arrays_have_their_types_and_cannot_be_changed(puppet):
         "keypoints": ((3, 5, 2), np.float32),
         "visibility": ((3, 5), np.int8),
         "image_size": ((3, 2), np.int32),
+        "confidence": ((3, 5), np.float32),
         "boxes": ((3, 4), np.float32),
         "norm_length": ((3,), np.float32),
     }
@@ -60,6 +62,8 @@ def test_joints_that_are_not_labelled_have_no_position(puppet):
     assert np.isnan(poses.keypoints[:, 0]).all()
     assert np.isfinite(poses.keypoints[:, 1:]).all()
     assert poses.labelled[0].tolist() == [False, True, True, True, True]
+    assert (poses.confidence[:, 0] == 0).all()
+    assert (poses.confidence[:, 1:] == full(puppet).confidence[:, 1:]).all()
     assert not poses.complete.any()
     assert full(puppet).complete.all()
 
@@ -75,6 +79,10 @@ def test_joints_that_are_not_labelled_have_no_position(puppet):
         ({"keypoints": np.full((3, 5, 2), np.inf)}, "not a finite number"),
         ({"image_size": (64, 48, 3)}, "image_size of shape"),
         ({"image_size": np.ones((2, 2))}, "image_size of shape"),
+        ({"confidence": np.zeros((3, 4))}, r"confidence of shape \(3, 4\), expected \(3, 5\)"),
+        ({"confidence": np.full((3, 5), 1.5)}, "Pose 0, joint hip has the confidence 1.5"),
+        ({"confidence": np.full((3, 5), -1)}, "from 0 to 1"),
+        ({"confidence": np.full((3, 5), np.nan)}, "confidence nan"),
         ({"boxes": np.zeros((3, 3))}, r"boxes of shape \(3, 3\)"),
         ({"norm_length": np.zeros(2)}, "norm_length"),
         ({"image_ids": ("a", "b")}, "2 image_ids for 3 poses"),
@@ -104,7 +112,8 @@ def test_any_index_gives_a_set_of_those_rows(index, rows, puppet):
     poses = full(puppet, 4)
     part = poses[index]
     assert len(part) == len(rows)
-    for name in ("keypoints", "visibility", "image_size", "boxes", "norm_length"):
+    arrays = ("keypoints", "visibility", "image_size", "confidence", "boxes", "norm_length")
+    for name in arrays:
         np.testing.assert_array_equal(getattr(part, name), getattr(poses, name)[rows])
     assert part.image_ids == tuple(poses.image_ids[i] for i in rows)
     assert part.groups == tuple(poses.groups[i] for i in rows)
@@ -118,6 +127,8 @@ def test_joining_keeps_optional_fields_that_all_sets_have(puppet):
     assert both.image_ids == a.image_ids + b.image_ids
     assert both.groups is None
     assert len(both.boxes) == 5
+    np.testing.assert_array_equal(both.confidence, np.concatenate([a.confidence, b.confidence]))
+    assert PoseSet.concat([a, full(puppet, confidence=None)]).confidence is None
     assert both.source == ("made by hand", "b")
 
 

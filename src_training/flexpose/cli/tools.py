@@ -18,10 +18,15 @@ from flexpose.runs import package_versions
 from flexpose.skeleton import load_skeleton, skeleton_names
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from flexpose.evaluation.keypoints import KeypointReport
     from flexpose.io.coco_check import Finding
     from flexpose.poseset import PoseSet
 
 _SHOWN = 5  # findings of one code in the text
+_PICTURES = (".png", ".pdf", ".svg")
 
 
 class InfoConfig(ConfigBase):
@@ -228,18 +233,62 @@ class ScoreConfig(ConfigBase):
     thresholds: tuple[float, ...] = Field(
         (0.05, 0.1, 0.2), title="Thresholds", description="Of PCK, shares of the reference."
     )
+    frames: Path | None = Field(
+        None, title="Frames", description="Folder of images, video or COCO file, for the sheet."
+    )
+    sheet: Path | None = Field(
+        None,
+        title="Sheet",
+        description="Picture to write: best, typical and worst predictions on their frames.",
+    )
 
 
 def score(config: ScoreConfig) -> ToolResult:
-    """Distances and PCK of predictions; their joints are mapped to the true ones."""
+    """Distances, PCK and OKS AP of predictions; their joints are mapped to the true ones.
+
+    With a sheet, and confidence in the predictions, a figure of it stands beside the sheet.
+    """
+    from flexpose.errors import ConfigError
     from flexpose.evaluation.keypoints import score_keypoints
     from flexpose.io import read_poses
     from flexpose.mapping import map_poses
 
+    if config.sheet is not None and config.sheet.suffix not in _PICTURES:
+        found = config.sheet.suffix or config.sheet.name
+        raise ConfigError(f"--sheet ends in {found!r}, expected one of {', '.join(_PICTURES)}.")
+    if (config.sheet is None) != (config.frames is None):
+        raise ConfigError("--frames and --sheet go together, found one of them.", "Give both.")
     truth = read_poses(config.truth)
     predicted = map_poses(read_poses(config.predicted), truth.skeleton)
     report = score_keypoints(predicted, truth, config.reference, config.thresholds)
-    return ToolResult(report.to_markdown(), json.loads(report.to_json()))
+    text = report.to_markdown()
+    if config.sheet is not None and config.frames is not None:
+        written = _write_sheet(predicted, truth, report, config.frames, config.sheet)
+        text += "".join(f"\n{path}\n" for path in written)
+    return ToolResult(text, json.loads(report.to_json()))
+
+
+def _write_sheet(
+    predicted: PoseSet, truth: PoseSet, report: KeypointReport, frames: Path, sheet: Path
+) -> list[Path]:
+    """The overlay sheet and, where confidence is known, the figure of it."""
+    from flexpose.errors import DataFormatError
+    from flexpose.evaluation.figures import overlay_sheet, reliability_figure
+    from flexpose.frames import open_frames
+
+    source = open_frames(frames)
+    at = {name: index for index, name in enumerate(source.names)}
+
+    def read(name: str) -> NDArray[np.uint8]:
+        if name not in at:
+            raise DataFormatError(frames, "", f"has no frame {name!r}, which has a prediction.")
+        return source.read(at[name])
+
+    written = [overlay_sheet(read, predicted, truth, sheet)]
+    if report.calibration:
+        beside = sheet.with_name(f"{sheet.stem}-reliability{sheet.suffix}")
+        written.append(reliability_figure(report.calibration, beside))
+    return written
 
 
 class ImportPriorConfig(ConfigBase):

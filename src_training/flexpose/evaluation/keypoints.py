@@ -2,14 +2,15 @@
 
 Distances in pixels and shares of the image, PCK with a named reference length, FlexPose's stricter
 count of whole images, each plain and with left and right exchanged where that is nearer; over all
-poses (micro), per joint, and as the mean of groups (macro).
+poses (micro), per joint, and as the mean of groups (macro). COCO's AP and AR by object keypoint
+similarity, and how honest the confidence of predictions is, where they can be had.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -17,6 +18,15 @@ from numpy.typing import NDArray
 
 from flexpose.errors import ConfigError, PoseShapeError
 from flexpose.evaluation.report import markdown_table
+from flexpose.evaluation.scores import (
+    NEAR,
+    CalibrationBin,
+    calibration_bins,
+    calibration_error,
+    mean_confidence,
+    oks_figures,
+    why_no_oks,
+)
 from flexpose.poseset import PoseSet
 
 Array = NDArray[np.float64]
@@ -51,10 +61,13 @@ class KeypointReport:
     groups : the same of each group
     per_joint : the same of each joint
     reference, thresholds : of PCK
+    calibration : predicted joints by confidence, in ten bins; empty without confidence
+    notes : what was left out, one sentence a kind
 
     Keys of figures: ``distance_px``, ``distance_percent`` of the image's longer side,
     ``median_px``, ``pck@.05`` and so on, ``whole@.05``: images all of whose joints lie within that
-    share of the image's longer side (what FlexPose's PCK seems to count, our inference). Those
+    share of the image's longer side (what FlexPose's PCK seems to count, our inference);
+    ``oks_ap``, ``oks_ap50``, ``oks_ap75``, ``oks_ar`` of all poses and of groups. Those
     that end in ``_swapped`` exchange the sides of a prediction where that is nearer. A joint
     without prediction is never near enough, and counts in no distance.
     """
@@ -65,6 +78,13 @@ class KeypointReport:
     per_joint: Mapping[str, Mapping[str, float]]
     reference: Reference
     thresholds: tuple[float, ...]
+    calibration: tuple[CalibrationBin, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def calibration_error(self) -> float:
+        """How far confidence is from the share of joints within .1 of the box; NaN without it."""
+        return calibration_error(self.calibration)
 
     @property
     def macro(self) -> dict[str, float]:
@@ -85,6 +105,9 @@ class KeypointReport:
             "macro": _plain(self.macro),
             "groups": {name: _plain(group) for name, group in self.groups.items()},
             "per_joint": {name: _plain(joint) for name, joint in self.per_joint.items()},
+            **_plain({"calibration_error": self.calibration_error}),
+            "calibration": [asdict(part) for part in self.calibration],
+            "notes": list(self.notes),
         }
         return json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
@@ -95,14 +118,25 @@ class KeypointReport:
         rows.append(["sides exchanged where nearer", *_cells(self.overall, keys, "_swapped")])
         if self.groups:
             rows.append([f"mean of {len(self.groups)} groups", *_cells(self.macro, keys)])
-        joints = [key for key in keys if not key.startswith("whole")]
+        joints = [key for key in keys if not key.startswith(("whole", "oks"))]
         by_joint = [[name, *_cells(joint, joints)] for name, joint in self.per_joint.items()]
         return (
             f"{self.counts['predicted']} of {self.counts['poses']} poses are predicted; PCK in "
             f"shares of the {self.reference} length.\n\n"
             f"{markdown_table(['', *_titles(keys)], rows)}\n"
             f"{markdown_table(['joint', *_titles(joints)], by_joint)}"
+            f"{self._remarks()}"
         )
+
+    def _remarks(self) -> str:
+        lines = list(self.notes)
+        if self.calibration:
+            lines.insert(
+                0,
+                f"Calibration error {self.calibration_error:.3f}: how far the confidence of a "
+                f"joint is from the share of joints within {NEAR:g} of the box.",
+            )
+        return "".join(f"\n{line}\n" for line in lines)
 
 
 def score_keypoints(
@@ -118,6 +152,7 @@ def score_keypoints(
     PoseShapeError : skeletons differ, an image has two people, or no image is common.
     ConfigError : the poses have no such reference length.
     """
+    order = matched_rows(predicted, truth)
     points = matched(predicted, truth)
     flipped = points[:, list(truth.skeleton.flip_index)]
     sides = truth.image_size.max(axis=1).astype(np.float64)
@@ -125,7 +160,12 @@ def score_keypoints(
     plain, swapped = (_distances(p, truth) for p in (points, flipped))
     nearer = np.nansum(swapped, axis=1) < np.nansum(plain, axis=1)
     best = np.where(nearer[:, None], swapped, plain)
+    nearer_points = np.where(nearer[:, None, None], flipped, points)
     both = (plain, best)
+    why_not = why_no_oks(truth)
+    ranks, areas = mean_confidence(predicted)[order], _areas(truth)
+    true_points = truth.keypoints.astype(np.float64)
+    sigmas = truth.skeleton.oks_sigmas
 
     def figures(rows: Any = slice(None), joints: Any = slice(None)) -> dict[str, float]:
         found: dict[str, float] = {}
@@ -137,6 +177,14 @@ def score_keypoints(
             found |= {key + ending: value for key, value in values.items()}
         return found
 
+    def ranked(rows: Any = slice(None)) -> dict[str, float]:
+        if why_not:
+            return {}
+        fixed = (ranks[rows], true_points[rows], areas[rows], sigmas)
+        found = oks_figures(points[rows], *fixed)
+        swapped = oks_figures(nearer_points[rows], *fixed) if nearer[rows].any() else found
+        return found | {f"{key}_swapped": value for key, value in swapped.items()}
+
     names = truth.skeleton.joints
     groups = np.array(truth.groups or ())
     return KeypointReport(
@@ -145,11 +193,16 @@ def score_keypoints(
             "predicted": int(np.isfinite(points).any(axis=(1, 2)).sum()),
             "joints": int(truth.labelled.sum()),
         },
-        overall=figures(),
-        groups={str(name): figures(groups == name) for name in np.unique(groups)},
+        overall=figures() | ranked(),
+        groups={
+            str(name): figures(groups == name) | ranked(groups == name)
+            for name in np.unique(groups)
+        },
         per_joint={name: figures(joints=[joint]) for joint, name in enumerate(names)},
         reference=reference,
         thresholds=tuple(thresholds),
+        calibration=_calibration(predicted, order, plain, truth),
+        notes=(why_not,) if why_not else (),
     )
 
 
@@ -162,6 +215,21 @@ def matched(predicted: PoseSet, truth: PoseSet) -> Array:
     ------
     PoseShapeError : skeletons differ, images have no names or two people, or none is common.
     """
+    rows = matched_rows(predicted, truth)
+    found = rows >= 0
+    points = np.full(truth.keypoints.shape, np.nan)
+    scale = (truth.image_size[found] / predicted.image_size[rows[found]])[:, None]
+    points[found] = (predicted.keypoints[rows[found]] + 0.5) * scale - 0.5
+    return points
+
+
+def matched_rows(predicted: PoseSet, truth: PoseSet) -> NDArray[np.intp]:
+    """Rows (N,) of the predictions in the truth's order, -1 where an image has none.
+
+    Raises
+    ------
+    PoseShapeError : as `matched`.
+    """
     if not predicted.skeleton.same_layout(truth.skeleton):
         raise PoseShapeError(
             f"The predictions are of {predicted.skeleton.name}, the truth of "
@@ -169,18 +237,12 @@ def matched(predicted: PoseSet, truth: PoseSet) -> Array:
         )
     rows = _rows_of(predicted, "predictions")
     order = _rows_of(truth, "true poses")
-    common = rows.keys() & order.keys()
-    if not common:
+    if not rows.keys() & order.keys():
         raise PoseShapeError(
             f"No image of the predictions (first {next(iter(rows), 'none')!r}) is among those of "
             f"the truth (first {next(iter(order), 'none')!r})."
         )
-    points = np.full(truth.keypoints.shape, np.nan)
-    for name in common:
-        row, place = rows[name], order[name]
-        scale = truth.image_size[place] / predicted.image_size[row]
-        points[place] = (predicted.keypoints[row] + 0.5) * scale - 0.5
-    return points
+    return np.array([rows.get(name, -1) for name in order], dtype=np.intp)
 
 
 def reference_lengths(poses: PoseSet, reference: Reference) -> Array:
@@ -193,7 +255,7 @@ def reference_lengths(poses: PoseSet, reference: Reference) -> Array:
     if reference == "image":
         lengths = poses.image_size.max(axis=1).astype(np.float64)
     elif reference == "box":
-        lengths = _box_sides(poses)
+        lengths = box_sides(poses)
     elif reference == "own":
         lengths = np.full(len(poses), np.nan)
         if poses.norm_length is not None:
@@ -217,7 +279,8 @@ def _joint_distance(poses: PoseSet, choices: Sequence[tuple[str, str]]) -> Array
     return np.full(len(poses), np.nan)
 
 
-def _box_sides(poses: PoseSet) -> Array:
+def box_sides(poses: PoseSet) -> Array:
+    """Longer sides (N,) of the boxes, else of the extent of labelled joints; pixels."""
     if poses.boxes is not None:
         return poses.boxes[:, 2:].max(axis=1).astype(np.float64)
     some = poses.labelled.any(axis=1)
@@ -225,6 +288,37 @@ def _box_sides(poses: PoseSet) -> Array:
     points = poses.keypoints[some].astype(np.float64)
     sides[some] = (np.nanmax(points, axis=1) - np.nanmin(points, axis=1)).max(axis=1)
     return sides
+
+
+def _areas(poses: PoseSet) -> Array:
+    """Areas (N,) of boxes, else of the extent of labelled joints; 1 square pixel at least."""
+    points, mask = poses.keypoints.astype(np.float64), poses.labelled[..., None]
+    high, low = np.where(mask, points, -np.inf).max(axis=1), np.where(mask, points, np.inf)
+    areas = np.maximum(high - low.min(axis=1), 0).prod(axis=1)
+    if poses.boxes is not None:
+        boxes = poses.boxes[:, 2:].astype(np.float64).prod(axis=1)
+        areas = np.where(boxes > 0, boxes, areas)
+    return np.maximum(areas, 1.0)
+
+
+def _calibration(
+    predicted: PoseSet, order: NDArray[np.intp], distances: Array, truth: PoseSet
+) -> tuple[CalibrationBin, ...]:
+    """Confidence of joints with a distance (N, J) against whether they are near."""
+    if predicted.confidence is None:
+        return ()
+    near = distances <= NEAR * box_sides(truth)[:, None]
+    known = np.isfinite(distances)
+    return calibration_bins(predicted.confidence[order][known].astype(np.float64), near[known])
+
+
+def box_errors(points: Array, truth: PoseSet) -> Array:
+    """Mean distance (N,) of points (N, J, 2) from the truth in % of the box; NaN without any."""
+    distances = _distances(points, truth)
+    counts = np.isfinite(distances).sum(axis=1)
+    means = np.nansum(distances, axis=1) / np.where(counts > 0, counts, np.nan)
+    sides = box_sides(truth)
+    return np.asarray(100 * means / np.where(sides > 0, sides, np.nan))
 
 
 def _rows_of(poses: PoseSet, what: str) -> dict[str, int]:
@@ -281,7 +375,11 @@ def _plain(figures: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def _titles(keys: Sequence[str]) -> list[str]:
-    return [key.replace("_", " ").replace("@", " @ ").replace("pck", "PCK") for key in keys]
+    words = (("_", " "), ("@", " @ "), ("pck", "PCK"), ("oks ap", "OKS AP"), ("oks ar", "OKS AR"))
+    titles = list(keys)
+    for old, new in words:
+        titles = [title.replace(old, new) for title in titles]
+    return titles
 
 
 def _cells(figures: Mapping[str, float], keys: Sequence[str], ending: str = "") -> list[str]:

@@ -3,8 +3,9 @@
 One file holds one category, which is the skeleton, and at least these fields of an annotation: ids
 from 1, ``keypoints`` x, y, v with x and y to 2 decimals (0, 0, 0 where not labelled),
 ``num_keypoints``, ``bbox``, ``area``, ``iscrowd``, ``segmentation``; provenance stands under
-``flexpose``. Edges count joints from 1, ``area`` is width times height of the box, and nothing is
-ever NaN: clients of COCO files differ in what they need, this is what all of them read.
+``flexpose``. Predictions have ``score`` and, where it differs from joint to joint, MMPose's
+``keypoint_scores``. Edges count joints from 1, ``area`` is width times height of the box, and
+nothing is ever NaN: clients of COCO files differ in what they need, this is what all of them read.
 
 Reading is in ``coco_read``, generated sets of any length are written by ``coco_stream``. The same
 data give the same bytes, and a file written here comes back byte for byte after a read and a write.
@@ -57,7 +58,7 @@ class CocoAnnotation:
     source : who placed the joints; None when unknown (files of others)
     reviewed : whether a person has accepted them
     model, seed : what made a suggested or synthetic pose
-    score : confidence of a prediction
+    score : confidence of a prediction; None takes the mean over its labelled joints, if known
     fields : everything else to write as it is: unknown fields, and ``iscrowd``, ``segmentation``
         and ``area`` where they are not 0, [] and the box's
     """
@@ -247,7 +248,7 @@ def category(skeleton: Skeleton) -> dict[str, Any]:
 
 
 def pose_fields(poses: PoseSet, notes: Notes, first: int = 1) -> list[dict[str, Any]]:
-    """``keypoints``, ``num_keypoints``, ``bbox`` and ``area`` of each pose.
+    """What an annotation says of each pose, from ``keypoints`` to ``keypoint_scores``.
 
     ``first`` is the number of the first pose in notes on poses without an image name.
     """
@@ -269,8 +270,30 @@ def pose_fields(poses: PoseSet, notes: Notes, first: int = 1) -> list[dict[str, 
     for row in np.flatnonzero(~labelled.any(axis=1)):
         notes.add("no labelled joint, so no annotation", _pose_name(poses, int(row), first))
     return [
-        {"keypoints": _plain(k), "num_keypoints": n, "bbox": _plain(b), "area": _plain([a])[0]}
-        for k, n, b, a in zip(flat, counts, boxes.tolist(), areas, strict=True)
+        {
+            "keypoints": _plain(k),
+            "num_keypoints": n,
+            "bbox": _plain(b),
+            "area": _plain([a])[0],
+            "iscrowd": 0,
+            "segmentation": [],
+            **scores,
+        }
+        for k, n, b, a, scores in zip(
+            flat, counts, boxes.tolist(), areas, _scores(poses), strict=True
+        )
+    ]
+
+
+def _scores(poses: PoseSet) -> list[dict[str, Any]]:
+    """``score`` and ``keypoint_scores`` of each pose, to 4 decimals; nothing without confidence."""
+    if poses.confidence is None:
+        return [{}] * len(poses)
+    rounded = np.round(poses.confidence.astype(np.float64), 4)
+    means = np.round(rounded.sum(axis=1) / np.maximum(poses.labelled.sum(axis=1), 1), 4)
+    return [
+        {"score": mean, "keypoint_scores": _plain(row)}
+        for mean, row in zip(_plain(means.tolist()), rounded.tolist(), strict=True)
     ]
 
 
@@ -328,11 +351,11 @@ def annotation_entry(
         "image_id": image,
         "category_id": 1,
         **row,
-        "iscrowd": 0,
-        "segmentation": [],
     }
     if detail.score is not None:
         entry["score"] = detail.score
+    if "keypoint_scores" in entry and _repeats_score(entry):
+        del entry["keypoint_scores"]
     ours: dict[str, Any] = {}
     if detail.source is not None:
         ours |= {"source": detail.source, "reviewed": detail.reviewed}
@@ -342,6 +365,14 @@ def annotation_entry(
     if ours:
         entry["flexpose"] = ours
     return _merged(entry, detail.fields)
+
+
+def _repeats_score(entry: Mapping[str, Any]) -> bool:
+    """Whether every labelled joint has the pose's score, which the reader takes for them all."""
+    score = round(float(np.float32(entry["score"])), 4)
+    flags = entry["keypoints"][2::3]
+    same = all(s == score for s, v in zip(entry["keypoint_scores"], flags, strict=True) if v)
+    return same and 0 <= entry["score"] <= 1
 
 
 def _merged(entry: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from flexpose.errors import DataFormatError
 from flexpose.io.base import image_size, read_text
 from flexpose.io.coco import SOURCES
-from flexpose.io.coco_parts import Entry, is_finite, is_side, mapping, ours
+from flexpose.io.coco_parts import Entry, is_finite, is_score, is_side, mapping, ours
 
 Severity = Literal["error", "warning"]
 
@@ -241,6 +241,7 @@ def _check_annotations(lists: Mapping[str, list[Entry]], joints: list[str]) -> I
         yield from _check_keypoints(entry, joints, size, labelled, where)
         yield from _check_box(entry, size, labelled, where)
         yield from _check_rest(entry, where)
+        yield from _check_scores(entry, len(joints), where)
 
 
 def _check_keypoints(
@@ -337,10 +338,24 @@ def _check_rest(entry: Entry, where: Mapping[str, str]) -> Iterator[Finding]:
             yield _error("iscrowd-missing", "no iscrowd", "write 0", **where)
     if "segmentation" not in entry:
         yield _error("segmentation-missing", "no segmentation", "write []", **where)
-    if not is_finite(entry.get("score", 0)):
-        yield _error("score", f"score is {entry['score']!r}", "write a number", **where)
     source = ours(entry).get("source", "manual")
     if source not in SOURCES or mapping(entry.get("flexpose")) != entry.get("flexpose", {}):
         message = f"flexpose is {entry.get('flexpose')!r}"
         remedy = f"its source is one of {', '.join(SOURCES)}"
         yield _warning("provenance", message, remedy, **where)
+
+
+def _check_scores(entry: Entry, joints: int, where: Mapping[str, str]) -> Iterator[Finding]:
+    score, scores = entry.get("score", 0), entry.get("keypoint_scores", [0] * joints)
+    remedy = "write numbers from 0 to 1"
+    if not is_finite(score):
+        yield _error("score", f"score is {score!r}", "write a number", **where)
+    elif not is_score(score):
+        yield _warning("score-range", f"score is {score}", remedy, **where)
+    if not isinstance(scores, list) or len(scores) != joints:
+        have = len(scores) if isinstance(scores, list) else "no list of"
+        message = f"{have} keypoint_scores, expected {joints}"
+        yield _warning("keypoint-scores-length", message, "give one a joint", **where)
+    elif not all(map(is_score, scores)):
+        wrong = next(value for value in scores if not is_score(value))
+        yield _warning("keypoint-scores", f"keypoint_scores hold {wrong!r}", remedy, **where)

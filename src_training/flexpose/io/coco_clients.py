@@ -53,6 +53,23 @@ def installed_clients() -> tuple[str, ...]:
     return tuple(name for name, module, _ in _CLIENTS if importlib.util.find_spec(module))
 
 
+def oks_statistics(
+    document: Mapping[str, Any], results: list[dict[str, Any]], sigmas: Sequence[float]
+) -> tuple[float, ...]:
+    """COCO's ten keypoint figures by faster-coco-eval, which must be installed.
+
+    Parameters
+    ----------
+    document : the truth, a COCO document of one category
+    results : at least one prediction, as in a COCO results list
+
+    Returns
+    -------
+    AP, AP at .5 and .75, AP of medium and large, then AR likewise; -1 where not defined
+    """
+    return _EVALUATORS["faster-coco-eval"].statistics(document, results, sigmas)
+
+
 # ---------------------------------------------------------------- evaluators
 
 
@@ -67,15 +84,24 @@ class _Evaluator:
     def average_precision(
         self, path: Path, results: list[dict[str, Any]], sigmas: Sequence[float]
     ) -> float:
-        """AP of predictions about the file; what the client prints is dropped."""
+        """AP of predictions about the file."""
+        return self.statistics(str(path), results, sigmas)[0]
+
+    def statistics(
+        self,
+        source: str | Mapping[str, Any],
+        results: list[dict[str, Any]],
+        sigmas: Sequence[float],
+    ) -> tuple[float, ...]:
+        """All figures of predictions about a file; what the client prints is dropped."""
         module = importlib.import_module(self.module)
         with contextlib.redirect_stdout(io.StringIO()):
-            truth = getattr(module, self.dataset_class)(str(path))
+            truth = getattr(module, self.dataset_class)(source)
             evaluation = self.make(module, truth, truth.loadRes(results), np.array(sigmas))
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
-        return float(evaluation.stats[0])
+        return tuple(map(float, evaluation.stats))
 
 
 def _pycocotools(module: Any, truth: Any, predicted: Any, sigmas: NDArray[np.float64]) -> Any:

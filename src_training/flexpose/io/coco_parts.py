@@ -66,6 +66,11 @@ def is_finite(value: Any) -> TypeGuard[float]:
     return type(value) in (int, float) and bool(abs(value) <= _LARGEST)
 
 
+def is_score(value: Any) -> TypeGuard[float]:
+    """Whether a JSON value is a number from 0 to 1."""
+    return is_finite(value) and 0 <= value <= 1
+
+
 def mapping(value: Any) -> Entry:
     """Return the value if it is a JSON object, else an empty one."""
     return value if isinstance(value, dict) else {}
@@ -267,8 +272,38 @@ def read_boxes(file: ReadFile, found: Placed) -> tuple[NDArray[np.float64], NDAr
     return boxes, usable
 
 
+def read_confidence(
+    file: ReadFile, found: Placed, visibility: NDArray[np.int8]
+) -> NDArray[np.float32] | None:
+    """Confidence (N, J): ``keypoint_scores``, or ``score`` for every labelled joint of a pose.
+
+    None where a pose has neither, or has scores that are no numbers from 0 to 1, one a joint.
+    """
+    rows: list[list[float]] = []
+    for (place, entry), flags in zip(found, visibility, strict=True):
+        scores = entry.get("keypoint_scores")
+        if scores is None and is_score(entry.get("score")):
+            scores = [entry["score"]] * len(flags)
+        if isinstance(scores, list) and len(scores) == len(flags) and all(map(is_score, scores)):
+            rows.append(scores)
+            if "keypoint_scores" in entry and any(np.array(scores)[flags == 0]):
+                file.notes.add("a score although v is 0; dropped", place)
+        elif scores is not None or entry.get("score") is not None:
+            file.notes.add("scores that are not from 0 to 1, one a joint; not used", place)
+    if not rows or len(rows) < len(found):
+        return None
+    return np.where(visibility > 0, np.array(rows, dtype=np.float32), np.float32(0))
+
+
 def read_annotation(
-    file: ReadFile, place: str, entry: Entry, number: int, boxed: bool, grouped: bool
+    file: ReadFile,
+    place: str,
+    entry: Entry,
+    number: int,
+    *,
+    boxed: bool,
+    grouped: bool,
+    scored: bool,
 ) -> CocoAnnotation:
     """Read what an annotation says beside its joints and box.
 
@@ -276,7 +311,7 @@ def read_annotation(
     ----------
     number : its id
     boxed : whether its box is usable; else its area is not kept either
-    grouped : whether its group is kept by the poses
+    grouped, scored : whether its group and the scores of its joints are kept by the poses
     """
     fields = {key: value for key, value in entry.items() if key not in _ANNOTATION_KEYS}
     for key, usual in (("iscrowd", 0), ("segmentation", [])):
@@ -284,6 +319,8 @@ def read_annotation(
             file.notes.add(f"{key} is missing", place)
         elif entry[key] != usual:
             fields[key] = entry[key]
+    if not scored and "keypoint_scores" in entry:
+        fields["keypoint_scores"] = entry["keypoint_scores"]
     area = entry.get("area")
     if not is_finite(area) or area <= 0:
         file.notes.add("no positive area; that of the box", place)
@@ -327,6 +364,7 @@ _ANNOTATION_KEYS = frozenset(
         "iscrowd",
         "segmentation",
         "score",
+        "keypoint_scores",
         "flexpose",
     )
 )

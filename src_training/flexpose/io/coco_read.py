@@ -31,6 +31,7 @@ from flexpose.io.coco_parts import (
     ours,
     read_annotation,
     read_boxes,
+    read_confidence,
     read_keypoints,
     read_skeleton,
 )
@@ -82,7 +83,15 @@ def read_coco(
     return CocoDataset(
         poses=poses if skeleton is None else map_poses(poses, skeleton),
         annotations=tuple(
-            read_annotation(file, place, entry, number, bool(boxed), grouped)
+            read_annotation(
+                file,
+                place,
+                entry,
+                number,
+                boxed=bool(boxed),
+                grouped=grouped,
+                scored=poses.confidence is not None,
+            )
             for (place, entry), number, boxed in zip(kept, ids, has_box, strict=True)
         ),
         images=images,
@@ -140,6 +149,7 @@ def _read_people(
         keypoints=keypoints.astype(np.float32),
         visibility=visibility,
         image_size=sizes,
+        confidence=read_confidence(file, kept, visibility),
         boxes=np.where(has_box[:, None], boxes, computed).astype(np.float32),
         image_ids=tuple(image.name for image in owners),
     )

@@ -1,7 +1,8 @@
 """FlexPose's own ``.npz``: every field of a ``PoseSet``, exactly.
 
 Members: ``header``, ``keypoints`` float32 (N, J, 2), ``visibility`` int8 (N, J), ``image_size``
-int32 (N, 2) and, where the poses have them, ``boxes``, ``norm_length``, ``image_ids``, ``groups``.
+int32 (N, 2) and, where the poses have them, ``confidence``, ``boxes``, ``norm_length``,
+``image_ids``, ``groups``.
 Header and names are JSON text in bytes (``json.loads(bytes(file["header"]))``); nothing is pickled.
 The header holds ``format``, ``version``, ``skeleton`` (the form of the YAML files) and ``source``.
 """
@@ -22,7 +23,7 @@ from flexpose.skeleton import Skeleton
 
 VERSION = 1
 _ARRAYS = ("keypoints", "visibility", "image_size")
-_OPTIONAL = ("boxes", "norm_length")
+_OPTIONAL = ("confidence", "boxes", "norm_length")
 _NAMES = ("image_ids", "groups")
 
 

@@ -153,7 +153,8 @@ class PoseStore:
 
         Parameters
         ----------
-        poses : n poses of the store's skeleton; image names, groups and boxes are not kept
+        poses : n poses of the store's skeleton; image names, groups, boxes and confidence are not
+            kept
         images : uint8 (n, H, W, 3) RGB
 
         Raises
@@ -213,12 +214,12 @@ def write_store(poses: PoseSet, path: Path | str) -> None:
     Raises
     ------
     DataFormatError : ``path`` exists, cannot be written, or the poses have what a store cannot keep
-        (image names, groups, boxes, reference lengths).
+        (image names, groups, boxes, confidence, reference lengths).
     """
     path = Path(path)
     if path.exists():
         raise DataFormatError(path, "", "exists already.", "Choose another name.")
-    for name in ("image_ids", "groups", "boxes", "norm_length"):
+    for name in ("image_ids", "groups", "confidence", "boxes", "norm_length"):
         if getattr(poses, name) is not None:
             problem = f"a Zarr store cannot keep the {name} of these poses."
             raise DataFormatError(path, "", problem, "Write .npz, which keeps everything.")

@@ -1,11 +1,14 @@
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from flexpose.errors import MissingDependencyError, PoseShapeError
 from flexpose.evaluation import figures
+from flexpose.evaluation.scores import CalibrationBin
 from flexpose.geometry import normalised
+from flexpose.poseset import PoseSet
 from flexpose.skeleton import load_skeleton
 
 BODY = load_skeleton("body15")
@@ -79,3 +82,87 @@ def test_missing_matplotlib_is_named_with_its_remedy(tmp_path, poses, monkeypatc
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingDependencyError, match="pip install matplotlib"):
         figures.pose_sheet(poses, BODY, tmp_path / "sheet.png")
+
+
+GREEN = (40, 90, 60)
+
+
+def green_frame(name):
+    return np.full((90, 120, 3), GREEN, np.uint8)
+
+
+@pytest.fixture
+def truth():
+    """Twenty people in frames of 120 x 90 pixels."""
+    points = np.random.default_rng(0).uniform(20, 80, (20, BODY.num_joints, 2))
+    names = tuple(f"{i:02}.png" for i in range(20))
+    return PoseSet.create(BODY, points, (120, 90), image_ids=names)
+
+
+def moved(truth):
+    """Predictions, the n-th n pixels off, the surer the nearer."""
+    off = np.arange(len(truth), dtype=np.float32)
+    sure = np.repeat(1 - off[:, None] / 40, BODY.num_joints, axis=1)
+    return replace(truth, keypoints=truth.keypoints + off[:, None, None], confidence=sure)
+
+
+def test_overlay_sheet_shows_the_best_some_typical_and_the_worst(tmp_path, truth):
+    pytest.importorskip("matplotlib")
+    seen = []
+
+    def read(name):
+        seen.append(int(name[:2]))
+        return green_frame(name)
+
+    order = np.random.default_rng(1).permutation(20)
+    path = figures.overlay_sheet(
+        read, moved(truth)[order], truth, tmp_path / "s.png", rows=(2, 4, 3)
+    )
+    image = rgb(path)
+    assert seen[:2] == [0, 1]
+    assert seen[-3:] == [17, 18, 19]
+    assert seen == sorted(seen)
+    assert seen[2] > 4 and seen[5] < 15
+    assert (image == GREEN).all(axis=-1).mean() > 0.3
+    for color in (figures.LEFT, figures.RIGHT, figures.BACKGROUND):
+        assert has(image, color)
+
+
+def test_overlay_sheet_without_truth_goes_by_confidence(tmp_path, truth):
+    pytest.importorskip("matplotlib")
+    seen = []
+    unsure = replace(moved(truth), confidence=moved(truth).confidence[::-1])
+    for predicted in (unsure, truth):
+        path = tmp_path / f"{len(seen)}.png"
+        figures.overlay_sheet(
+            lambda name: seen.append(name) or green_frame(name),
+            predicted,
+            None,
+            path,
+            rows=(1, 1, 1),
+        )
+    assert (seen[0], seen[2]) == ("19.png", "00.png")
+    assert seen[3:] == ["00.png", "10.png", "19.png"]
+
+
+def test_overlay_sheet_shows_each_of_a_few_once_and_scales_to_the_frame(tmp_path, truth):
+    pytest.importorskip("matplotlib")
+    seen = []
+
+    def read(name):
+        seen.append(name)
+        return np.full((180, 240, 3), GREEN, np.uint8)
+
+    partial = truth[:3].keypoints.copy()
+    partial[0] = np.nan
+    few = PoseSet.create(BODY, partial, (120, 90), image_ids=truth.image_ids[:3])
+    figures.overlay_sheet(read, few, truth, tmp_path / "s.png")
+    assert sorted(seen) == ["01.png", "02.png"]
+    with pytest.raises(PoseShapeError, match="no prediction to draw"):
+        figures.overlay_sheet(read, few[:1], truth, tmp_path / "s.png")
+
+
+def test_reliability_figure_is_written(tmp_path):
+    pytest.importorskip("matplotlib")
+    bins = [CalibrationBin(5, 0.2, 0.4), CalibrationBin(5, 0.8, 0.7)]
+    assert has(rgb(figures.reliability_figure(bins, tmp_path / "r.png")), figures.LEFT)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -17,6 +19,7 @@ from flexpose.evaluation.keypoints import (
     reference_lengths,
     score_keypoints,
 )
+from flexpose.evaluation.scores import calibration_bins, calibration_error
 from flexpose.poseset import PoseSet
 from flexpose.skeleton import Skeleton, load_skeleton
 
@@ -31,6 +34,17 @@ PAIR = Skeleton(
 def poses(points, names, size=(100, 50), **fields):
     return PoseSet.create(PAIR, points, size, image_ids=tuple(names), **fields)
 
+
+RATED = replace(PAIR, oks_sigmas=(0.05, 0.1, 0.1))
+
+
+def rated(points, names, **fields):
+    return PoseSet.create(RATED, points, (100, 100), image_ids=tuple(names), **fields)
+
+
+FOUR = rated(
+    np.tile([[50, 10], [60, 20], [40, 20]], (4, 1, 1)), "abcd", boxes=[[30, 0, 40, 40]] * 4
+)
 
 TRUTH = poses(
     [[[50, 10], [60, 20], [40, 20]], [[50, 10], [60, 20], [np.nan, np.nan]]],
@@ -122,3 +136,87 @@ def test_reports_are_for_people_and_programs():
     text = report.to_markdown()
     assert "1 of 1 poses are predicted" in text
     assert "| left_hand |" in text
+
+
+def test_perfect_predictions_have_the_full_oks_precision():
+    pytest.importorskip("faster_coco_eval")
+    report = score_keypoints(FOUR, FOUR)
+    for key in ("oks_ap", "oks_ap50", "oks_ap75", "oks_ar", "oks_ap_swapped"):
+        assert report.overall[key] == pytest.approx(1)
+    assert report.notes == ()
+
+
+@pytest.mark.parametrize("scale", [1, 500])
+def test_oks_precision_of_a_known_offset(scale, capsys):
+    pytest.importorskip("faster_coco_eval")
+    # OKS = exp(-d^2 / (2 area (2 sigma)^2)) = exp(-d^2 / 128) with every sigma .1, the area 1600
+    skeleton = replace(RATED, oks_sigmas=(0.1,) * 3)
+    sizes = np.array([100, 100]) * scale
+    truth = replace(
+        FOUR,
+        skeleton=skeleton,
+        keypoints=FOUR.keypoints * scale,
+        boxes=FOUR.boxes * scale,
+        image_size=sizes,
+    )
+    # similarities 1, .778, .522 and .105: reach ten, six, one and none of the levels .5 to .95
+    moved = np.array([0, 5.67, 9.12, 17])[:, None, None] * [1, 0] * scale
+    surest_first = np.linspace(0.9, 0.6, 4)[:, None].repeat(3, axis=1)
+    predicted = replace(truth, keypoints=truth.keypoints + moved, confidence=surest_first)
+    found = score_keypoints(predicted, truth).overall
+    assert found["oks_ar"] == pytest.approx((10 + 6 + 1) / 40)
+    # precision is 1 up to the share found: 25, 50 or 75 of COCO's recall levels .00 to 1.00, and 0
+    assert found["oks_ap50"] == pytest.approx(76 / 101)
+    assert found["oks_ap75"] == pytest.approx(51 / 101)
+    assert found["oks_ap"] == pytest.approx((76 + 5 * 51 + 4 * 26) / 1010)
+    assert capsys.readouterr().out == ""
+
+
+def test_oks_precision_counts_missing_poses_and_ranks_by_confidence():
+    pytest.importorskip("faster_coco_eval")
+    found = score_keypoints(FOUR[:1], FOUR).overall
+    assert (found["oks_ar"], found["oks_ap"]) == pytest.approx((0.25, 26 / 101))
+    far = FOUR.keypoints + np.array([0, 90, 90, 90])[:, None, None]
+    for sure, ap in (([0.9, 0.1, 0.1, 0.1], 26 / 101), ([0.1, 0.9, 0.9, 0.9], 26 / 101 / 4)):
+        confidence = np.repeat(np.array(sure)[:, None], 3, axis=1)
+        predicted = replace(FOUR, keypoints=far, confidence=confidence)
+        assert score_keypoints(predicted, FOUR).overall["oks_ap"] == pytest.approx(ap)
+
+
+def test_oks_precision_is_given_for_groups_too():
+    pytest.importorskip("faster_coco_eval")
+    report = score_keypoints(FOUR[:3], replace(FOUR, groups=("x", "x", "y", "y")))
+    assert [report.groups[name]["oks_ar"] for name in "xy"] == [1, 0.5]
+    assert report.macro["oks_ar"] == 0.75
+    assert "OKS AP50" in report.to_markdown()
+
+
+def test_oks_precision_left_out_is_said(monkeypatch):
+    report = score_keypoints(TRUTH, TRUTH)
+    assert "the skeleton pair has no OKS sigmas" in report.to_markdown()
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    report = score_keypoints(FOUR, FOUR)
+    assert "oks_ap" not in report.overall
+    assert "'faster-coco-eval' is not installed" in json.loads(report.to_json())["notes"][0]
+
+
+def test_calibration_error_by_hand():
+    sure = np.array([0.2, 0.9, 0.8, 0.3])
+    bins = calibration_bins(sure, np.array([False, True, False, False]), 2)
+    assert [part.count for part in bins] == [2, 2]
+    assert [part.confidence for part in bins] == pytest.approx([0.25, 0.85])
+    assert [part.found for part in bins] == [0, 0.5]
+    assert calibration_error(bins) == pytest.approx((2 * 0.25 + 2 * 0.35) / 4)
+    assert np.isnan(calibration_error(()))
+
+
+def test_confidence_is_compared_with_what_is_within_a_tenth_of_the_box():
+    moved = FOUR.keypoints + np.array([3.9, 4.1, 0, 0])[:, None, None] * [1, 0]  # the box has 40
+    confidence = np.repeat([[0.75], [0.5], [1], [1]], 3, axis=1)
+    report = score_keypoints(replace(FOUR, keypoints=moved, confidence=confidence)[:3], FOUR)
+    data = json.loads(report.to_json())
+    assert sum(part["count"] for part in data["calibration"]) == 9
+    assert data["calibration_error"] == pytest.approx((3 * 0.5 + 3 * 0.25) / 9)
+    assert "Calibration error 0.250" in report.to_markdown()
+    plain = json.loads(score_keypoints(FOUR, FOUR).to_json())
+    assert (plain["calibration_error"], plain["calibration"]) == (None, [])

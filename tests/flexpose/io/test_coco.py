@@ -206,6 +206,33 @@ def test_numbers_are_plain(tmp_path: Path, poses: PoseSet) -> None:
     json.loads(text)
 
 
+SURE = [[0.9, 0.80004, 0.4], [1, 0, 0.5], [0.25, 0.25, 0.25]]
+
+
+def test_scores_are_written_by_joint_and_as_their_mean(poses: PoseSet) -> None:
+    entries = document(replace(poses, confidence=SURE))["annotations"]
+    assert [entry["score"] for entry in entries] == [0.7, 0.75, 0.25]
+    assert entries[0]["keypoint_scores"] == [0.9, 0.8, 0.4]
+    assert entries[1]["keypoint_scores"] == [1, 0, 0.5]
+    assert "keypoint_scores" not in entries[2]  # the score says it all
+    own = CocoAnnotation(score=0.125)
+    entries = document(replace(poses, confidence=SURE), annotations=(own,) * 3)["annotations"]
+    assert [entry["score"] for entry in entries] == [0.125] * 3
+    assert entries[2]["keypoint_scores"] == [0.25] * 3
+
+
+def test_scores_come_back_and_keep_the_bytes(tmp_path: Path, poses: PoseSet) -> None:
+    first, second = tmp_path / "1.json", tmp_path / "2.json"
+    write_coco(replace(poses, confidence=SURE), first)
+    back = read_coco(first)
+    assert back.poses.confidence is not None
+    assert np.allclose(back.poses.confidence, SURE, atol=5e-5)
+    assert not any("score" in repair for repair in back.repairs)
+    write_coco(back, second)
+    assert first.read_bytes() == second.read_bytes()
+    assert coco_results(back)[1]["score"] == 0.75
+
+
 def test_results_list_carries_the_score(poses: PoseSet) -> None:
     details = (CocoAnnotation(score=0.25), CocoAnnotation(), CocoAnnotation())
     results = coco_results(CocoDataset(poses=poses, annotations=details))

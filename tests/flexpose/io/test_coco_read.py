@@ -190,6 +190,32 @@ def test_joints_are_matched_by_name_with_a_wanted_skeleton(tmp_path: Path) -> No
         read_coco(tmp_path / "c.json", skeleton=load_skeleton("face68"))
 
 
+def test_a_score_alone_is_that_of_every_labelled_joint(
+    clean: dict[str, Any], tmp_path: Path
+) -> None:
+    each("annotations", score=0.5)(clean)
+    data = read(clean, tmp_path)
+    assert data.poses.confidence is not None
+    assert data.poses.confidence.tolist() == [[0.5] * 3, [0.5, 0, 0.5], [0.5] * 3]
+    del clean["annotations"][0]["score"]
+    data = read(clean, tmp_path)
+    assert data.poses.confidence is None
+    assert [detail.score for detail in data.annotations] == [None, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("scores", [[0.5] * 2, [0.5, 0.5, 1.5], [0.5, 0.5, None], "x"])
+def test_scores_that_do_not_fit_are_kept_but_not_used(
+    scores: object, clean: dict[str, Any], tmp_path: Path
+) -> None:
+    each("annotations", score=0.5, keypoint_scores=[0.25, 0.5, 0.75])(clean)
+    clean["annotations"][2]["keypoint_scores"] = scores
+    data = read(clean, tmp_path)
+    assert data.poses.confidence is None
+    assert any("image 2, annotation 3: scores that are not" in line for line in data.repairs)
+    written = coco_document(data)[0]["annotations"]
+    assert [entry["keypoint_scores"] for entry in written] == [[0.25, 0.5, 0.75]] * 2 + [scores]
+
+
 REFUSALS: list[tuple[Edit, str]] = [
     (lambda d: d["annotations"][0]["keypoints"].pop(), "image 1, annotation 1: found 8 keypoint"),
     (lambda d: d["annotations"][0].pop("keypoints"), "no keypoint values"),

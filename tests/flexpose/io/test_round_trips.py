@@ -59,12 +59,14 @@ def pose_sets(draw: st.DrawFn, skeleton: Skeleton | None = None) -> PoseSet:
     visibility[:, 0] = np.maximum(visibility[:, 0], 1)
     corners = random.choice([0.0, 1.0, np.nan], (*shape, 2), p=[0.1, 0.1, 0.8])
     where = np.where(np.isnan(corners), random.random((*shape, 2)), corners)
+    sure = random.random(shape).round(2) if draw(st.booleans()) else None
     groups = draw(st.none() | st.just(tuple(f"clip {i % 2}" for i in range(len(owners)))))
     return PoseSet(
         skeleton=skeleton,
         keypoints=where * (sizes[:, None] - 1),
         visibility=visibility,
         image_size=sizes,
+        confidence=sure,
         image_ids=tuple(owners),
         groups=groups if owners else None,
         source=tuple(draw(st.lists(texts, max_size=2))),
@@ -113,8 +115,13 @@ def test_coco_reads_back_what_it_wrote_and_writes_the_same_bytes(dataset: CocoDa
         back = read_coco(first)
         same_but_for_rounding(dataset.poses, back.poses)
         assert all("several poses" in repair for repair in back.repairs)
-        provenance = [(d.source, d.model, d.seed, d.score) for d in dataset.annotations]
-        assert [(d.source, d.model, d.seed, d.score) for d in back.annotations] == provenance
+        provenance = [(d.source, d.model, d.seed) for d in dataset.annotations]
+        assert [(d.source, d.model, d.seed) for d in back.annotations] == provenance
+        scores = [detail.score for detail in dataset.annotations]
+        if dataset.poses.confidence is None:
+            assert [detail.score for detail in back.annotations] == scores
+        elif len(back.poses):
+            assert np.allclose(back.poses.confidence, dataset.poses.confidence, atol=5e-5)
         write_coco(back, second)
         assert first.read_bytes() == second.read_bytes()
         assert [f for f in check_coco(first) if f.severity == "error"] == []
@@ -136,7 +143,8 @@ def test_npz_is_exact(poses: PoseSet, boxed: bool) -> None:
         path = Path(folder) / "poses.npz"
         write_npz(poses, path)
         back = read_npz_poses(path)
-        for name in ("keypoints", "visibility", "image_size", "boxes", "norm_length"):
+        names = ("keypoints", "visibility", "image_size", "confidence", "boxes", "norm_length")
+        for name in names:
             have, want = getattr(back, name), getattr(poses, name)
             assert (have is None) == (want is None)
             assert have is None or np.array_equal(have, want, equal_nan=name == "keypoints")
