@@ -80,10 +80,23 @@ COMMANDS = (
         "learn to read poses off frames, from adapted poses and a few shots",
     ),
     Command(
+        "predict",
+        "flexpose.configs.detector:PredictConfig",
+        "flexpose.prediction:run",
+        "find the pose in every frame, and say how sure that is",
+        writes_file=True,
+    ),
+    Command(
         "demo",
         "flexpose.configs.adaptation:DemoConfig",
         "flexpose.demo:run",
         "the main job on an embedded sample, with pictures",
+    ),
+    Command(
+        "make-studio",
+        "flexpose.configs.studio:StudioConfig",
+        "flexpose.mannequin.studio:run",
+        "draw frames with exact keypoints from motion capture, for training and testing",
     ),
     Command(
         "import-prior",

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from pydantic import Field
 
 from flexpose import commands
@@ -337,6 +339,32 @@ def test_evaluate_distribution_reports_the_measures(pose_files, capsys):
     assert main(["evaluate", "distribution", *words]) == 0
     assert "Pose distributions (body15)" in capsys.readouterr().out
     assert json.loads(report.read_text())["energy_distance"] >= 0
+
+
+def test_evaluate_keypoints_draws_a_sheet_on_the_frames(pose_files, capsys):
+    pytest.importorskip("matplotlib")
+    truth = read_poses(pose_files / "a.npz")
+    truth = replace(truth, image_ids=tuple(f"{i}.png" for i in range(20)))
+    write_poses(truth, pose_files / "true.npz")
+    sure = np.full((20, 15), 0.5)
+    write_poses(replace(truth, confidence=sure), pose_files / "predicted.npz")
+    frames, sheet = pose_files / "frames", pose_files / "sheet.png"
+    frames.mkdir()
+    for name in truth.image_ids[1:]:
+        Image.new("RGB", (200, 200)).save(frames / name)
+    files = [str(pose_files / "predicted.npz"), str(pose_files / "true.npz")]
+    words = ["evaluate", "keypoints", *files, "--sheet", str(sheet)]
+    assert main(words) == 1
+    assert "--frames and --sheet go together" in capsys.readouterr().err
+    assert main([*words, "--frames", str(frames)]) == 1
+    assert "has no frame '0.png'" in capsys.readouterr().err
+    assert not sheet.exists()
+    Image.new("RGB", (200, 200)).save(frames / "0.png")
+    assert main([*words, "--frames", str(frames)]) == 0
+    assert "Calibration error 0.500" in capsys.readouterr().out
+    assert sheet.exists() and (pose_files / "sheet-reliability.png").exists()
+    assert main([*words[:-1], "labels.json", "--frames", str(frames)]) == 1
+    assert "--sheet ends in '.json'" in capsys.readouterr().err
 
 
 def test_info_names_versions_devices_skeletons_and_formats(capsys):

@@ -21,7 +21,7 @@ from flexpose.mannequin.motion import (
     mirrored,
 )
 from flexpose.mannequin.render import SUPERSAMPLING, Camera, hit, rasterise, shade, solids
-from flexpose.mannequin.sample import OWN_DEPTH, _visibility
+from flexpose.mannequin.sample import OWN_DEPTH, visibility
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +152,8 @@ def test_face_is_occluded_from_behind_only(heading: float, occluded: bool) -> No
     motion.track["heading"][:] = heading
     body = pose_body(motion)
     scene = solids(body.parts, camera.position)
-    visibility = _visibility(camera, scene, body.joints["head"][:, None], ("head",))
-    assert np.all((visibility == 1) == occluded)
+    seen = visibility(camera, scene, body.joints["head"][:, None], ("head",))
+    assert np.all((seen == 1) == occluded)
 
 
 def test_bones_keep_their_length(sample: MannequinSample) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+import tyro
 from pydantic import Field
 
 from flexpose.configs.base import ConfigBase, JobConfig
@@ -25,38 +26,57 @@ class FramesConfig(ConfigBase):
     )
 
 
-class DetectorConfig(JobConfig):
-    """Learn to read poses off frames, from the frames and poses that belong to no frame."""
+class HeatmapsConfig(ConfigBase):
+    """How the practical detector learns: from shots, puppets and its own teacher."""
 
-    frames: FramesConfig
-    poses: Path = Field(
-        title="Unpaired poses", description="What poses may look like: adapted samples, any file."
+    lr: float = Field(2e-3, gt=0, title="Highest learning rate", description="AdamW, one cycle.")
+    puppets: int = Field(
+        4000,
+        ge=0,
+        title="Puppets",
+        description="Pictures made before the first step: the shots' limbs, put together in poses "
+        "of `poses`. 0 learns from the shots alone.",
     )
-    shots: Path | None = Field(
-        None,
-        title="Shots",
-        description="Labelled frames. They say where in a crop a person stands, and are learned "
-        "from where supervised_weight is above 0.",
+    puppet_share: float = Field(
+        0.6, ge=0, le=1, title="Share of puppets", description="Of a batch; the rest are shots."
     )
-    validation: Path | None = Field(
-        None, title="Held-out labels", description="Of frames that are among the frames."
+    nearness: float = Field(
+        0.1,
+        gt=0,
+        title="Nearness of shot and pose",
+        description="A pose is taken by a shot in much the same one: mean distance a joint, in "
+        "halves of the crop, at which a shot is taken e times more seldom.",
     )
-    size: Literal[32, 64, 128] = Field(64, title="Crop in pixels")
-    width: int = Field(
-        16,
-        ge=4,
-        title="Width",
-        description="Channels at full resolution; 32 as published.",
-        json_schema_extra={"source": "tomasjakab/keypointgan@541b769:models/networks.py"},
+    unlabelled_weight: float = Field(
+        1.0,
+        ge=0,
+        title="Weight of frames without labels",
+        description="The moving average labels them plainly, the network must find the same in "
+        "turned, scaled and tinted copies.",
     )
+    unlabelled_from: float = Field(
+        0.3, ge=0, lt=1, title="Unlabelled frames from", description="This share of the steps on."
+    )
+    least_mass: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        title="Least certainty of a taught joint",
+        description="Probability within a tenth of the person that a joint must have to be taught.",
+    )
+    ema: float = Field(0.995, ge=0, lt=1, title="Moving average a step")
+
+
+class KeypointGanConfig(ConfigBase):
+    """How KeypointGAN learns: from frames, and poses that belong to none of them."""
+
     channels: Literal[1, 3] = Field(
         3, title="Channels of skeleton images", description="3 colours bones, so sides differ."
     )
-    steps: int = Field(4000, ge=1, title="Steps in all")
     reader_steps: int = Field(
         600, ge=0, title="Steps of the reader alone", description="On drawings of the poses, first."
     )
-    batch_size: int = Field(16, ge=2, title="Batch")
+    reader_lr: float = Field(1e-3, gt=0, title="Learning rate of the reader alone")
     lr: float = Field(
         2e-4,
         gt=0,
@@ -64,7 +84,6 @@ class DetectorConfig(JobConfig):
         description="Adam, betas .5 and .999.",
         json_schema_extra={"source": "tomasjakab/keypointgan@541b769:options"},
     )
-    reader_lr: float = Field(1e-3, gt=0, title="Learning rate of the reader alone")
     adversarial_weight: float = Field(10.0, ge=0, title="Weight of looking like a skeleton")
     perceptual_weight: float = Field(10.0, ge=0, title="Weight of giving the frame again")
     supervised_weight: float = Field(10.0, ge=0, title="Weight of the shots; 0 in the paper")
@@ -75,6 +94,68 @@ class DetectorConfig(JobConfig):
     )
     feature_weights: Path | None = Field(None, title="Weights of the feature network")
     ema: float = Field(0.999, ge=0, lt=1, title="Moving average a step", description="Of Phi.")
-    preview_every: int = Field(200, ge=1, title="Steps between previews")
+
+
+class DetectorConfig(JobConfig):
+    """Learn to read poses off frames, from a few labelled ones and what poses may look like."""
+
+    frames: FramesConfig
+    shots: Path | None = Field(
+        None,
+        title="Shots",
+        description="Labelled frames: what `heatmaps` learns from, and what tells both methods "
+        "where in a crop a person stands.",
+    )
+    model: str | None = Field(
+        None,
+        title="Model of poses",
+        description="An adapted run or a shipped prior that says what poses may look like; or "
+        "give `poses`. With neither the shots are mixed.",
+    )
+    poses: Path | None = Field(None, title="Unpaired poses", description="Any readable file.")
+    num_poses: int = Field(8000, ge=2, title="Poses drawn from the model")
+    validation: Path | None = Field(
+        None,
+        title="Held-out labels",
+        description="Of frames that are among the frames: for figures while it learns, and to "
+        "calibrate confidence.",
+    )
+    start: Path | None = Field(
+        None, title="Start from", description="An earlier detector of the same method and sizes."
+    )
+    method: Literal["heatmaps", "keypoint-gan"] = Field(
+        "heatmaps",
+        title="Method",
+        description="heatmaps: the practical one, needs shots; keypoint-gan: as published, needs "
+        "poses and no shots.",
+    )
+    size: Literal[32, 64, 128] = Field(64, title="Crop in pixels")
+    width: int = Field(
+        16, ge=4, title="Width", description="Channels at full resolution; 32 as published."
+    )
+    steps: int = Field(3000, ge=1, title="Steps in all")
+    batch_size: int = Field(16, ge=2, title="Batch")
+    heatmaps: HeatmapsConfig = HeatmapsConfig()
+    gan: KeypointGanConfig = KeypointGanConfig()
+    preview_every: int = Field(250, ge=1, title="Steps between previews")
     evaluate_every: int = Field(500, ge=1, title="Steps between evaluations")
     checkpoint_every: int = Field(500, ge=1, title="Steps between checkpoints")
+
+
+class PredictConfig(JobConfig):
+    """Find the pose in every frame, and say how sure that is."""
+
+    model: Path = Field(title="Detector", description="The run that trained it.")
+    frames: FramesConfig
+    out: Annotated[Path | None, tyro.conf.Suppress] = Field(
+        None, title="Result", description="COCO .json; the command line's --out."
+    )
+    overwrite: Annotated[bool, tyro.conf.Suppress] = Field(False, title="Replace the result")
+    rounds: int = Field(
+        2,
+        ge=1,
+        le=4,
+        title="Looks at a frame",
+        description="After the first, the crop is moved to where the person was found.",
+    )
+    batch_size: int = Field(64, ge=1, title="Batch")

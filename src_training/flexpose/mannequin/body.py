@@ -27,6 +27,29 @@ LEFT, BACK, UP = np.eye(3)
 
 
 @dataclass(frozen=True)
+class Build:
+    """How a person differs from the lengths above: factors, 1 for none.
+
+    Attributes
+    ----------
+    height : of everything
+    trunk, arms, legs : of their bones' lengths
+    width : of shoulders and hips
+    girth : of the thickness of trunk and limbs
+    """
+
+    height: float = 1.0
+    trunk: float = 1.0
+    width: float = 1.0
+    arms: float = 1.0
+    legs: float = 1.0
+    girth: float = 1.0
+
+
+AVERAGE = Build()
+
+
+@dataclass(frozen=True)
 class Part:
     """A tapered capsule: all spheres between two, squashed along the axes of a frame.
 
@@ -60,31 +83,31 @@ class Body:
 def pose_body(motion: Motion) -> Body:
     """Forward kinematics of a clip, with the legs led by their feet, and the body around it."""
     p = motion.track
-    root = _turn(p["heading"])
+    root = turn(p["heading"])
     zero = np.zeros_like(p["heading"])
     place = np.stack([p["place_x"], p["place_y"], zero], axis=1)
     shift = [p["pelvis_left"], -p["pelvis_forward"], STANDING + p["pelvis_up"]]
-    pelvis = place + _apply(root, np.stack(shift, axis=1))
-    hips = root @ _turn(p["pelvis_turn"]) @ _lean(p["pelvis_lean"])
-    torso = hips @ _turn(p["torso_turn"]) @ _lean(p["torso_lean"]) @ _side(p["torso_side"])
-    head = torso @ _turn(p["head_turn"]) @ _lean(p["head_nod"])
-    skull = pelvis + _apply(torso, NECK_UP * UP) + _apply(head, (HEAD_UP - NECK_UP) * UP)
+    pelvis = place + apply(root, np.stack(shift, axis=1))
+    hips = root @ turn(p["pelvis_turn"]) @ _lean(p["pelvis_lean"])
+    torso = hips @ turn(p["torso_turn"]) @ _lean(p["torso_lean"]) @ _side(p["torso_side"])
+    head = torso @ turn(p["head_turn"]) @ _lean(p["head_nod"])
+    skull = pelvis + apply(torso, NECK_UP * UP) + apply(head, (HEAD_UP - NECK_UP) * UP)
     joints = {
         "pelvis": pelvis,
-        "neck": pelvis + _apply(torso, NECK_UP * UP),
-        "head": skull - _apply(head, FACE * BACK + 0.012 * UP),
+        "neck": pelvis + apply(torso, NECK_UP * UP),
+        "head": face(skull, head),
     }
-    parts = _trunk(pelvis, hips, torso) + _head(joints["neck"], skull, head)
+    parts = trunk_parts(pelvis, hips, torso) + head_parts(joints["neck"], skull, head)
     for side in SIDES:
         sign = 1.0 if side == "left" else -1.0
         joints |= _arm(motion, side, sign, pelvis, torso)
         leg, foot = _leg(motion, side, sign, place, root, pelvis, hips)
         joints |= leg
-        parts += _leg_parts(joints, side, foot)
+        parts += leg_parts(joints, side, foot)
     if motion.club_hand:
         parts += _hold_club(motion, joints, torso)
     for side in SIDES:
-        parts += _arm_parts(joints, side)
+        parts += arm_parts(joints, side)
     return Body(joints, parts)
 
 
@@ -100,9 +123,9 @@ def _arm(motion: Motion, side: str, sign: float, pelvis: Array, torso: Array) ->
     lower = _mix(
         np.cos(bend), upper, np.sin(bend), _mix(np.cos(twist), higher, np.sin(twist), inward)
     )
-    shoulder = pelvis + _apply(torso, SHOULDER_UP * UP + sign * SHOULDER_HALF * LEFT)
-    elbow = shoulder + UPPER_ARM * _apply(torso, upper)
-    wrist = elbow + FOREARM * _apply(torso, lower)
+    shoulder = pelvis + apply(torso, SHOULDER_UP * UP + sign * SHOULDER_HALF * LEFT)
+    elbow = shoulder + UPPER_ARM * apply(torso, upper)
+    wrist = elbow + FOREARM * apply(torso, lower)
     return {f"{side}_shoulder": shoulder, f"{side}_elbow": elbow, f"{side}_wrist": wrist}
 
 
@@ -114,14 +137,14 @@ def _leg(
         motion.track[f"{side}_{n}"]
         for n in ("foot_out", "foot_forward", "foot_up", "toe_out", "heel")
     )
-    level = root @ _turn(sign * toe_out)
+    level = root @ turn(sign * toe_out)
     foot = level @ _lean(heel)
     rest = np.stack([sign * (STANCE_HALF + out), -forward, ANKLE_HEIGHT + up], axis=1)
     # the heel rises about the toes, which stay
-    ankle = place + _apply(root, rest) + _apply(level, TOES) - _apply(foot, TOES)
-    hip = pelvis + _apply(hips, sign * HIP_HALF * LEFT)
+    ankle = place + apply(root, rest) + apply(level, TOES) - apply(foot, TOES)
+    hip = pelvis + apply(hips, sign * HIP_HALF * LEFT)
     reach = ankle - hip
-    forward_of_leg = np.cross(reach, _apply(level, LEFT))
+    forward_of_leg = np.cross(reach, apply(level, LEFT))
     knee, ankle = _two_bones(hip, ankle, THIGH, SHIN, forward_of_leg)
     return {f"{side}_hip": hip, f"{side}_knee": knee, f"{side}_ankle": ankle}, foot
 
@@ -131,16 +154,16 @@ def _hold_club(motion: Motion, joints: dict[str, Array], torso: Array) -> list[P
     lead = motion.club_hand
     other, sign = ("right", 1.0) if lead == "left" else ("left", -1.0)
     wrist = joints[f"{lead}_wrist"]
-    arm = _unit(wrist - joints[f"{lead}_elbow"])
+    arm = unit(wrist - joints[f"{lead}_elbow"])
     # the plane of the wrist's bend: up and away from the lead arm's side
-    across = _apply(torso, -0.35 * sign * LEFT - 0.6 * BACK + 0.75 * UP)
-    normal = _unit(across - arm * (across * arm).sum(axis=1, keepdims=True))
+    across = apply(torso, -0.35 * sign * LEFT - 0.6 * BACK + 0.75 * UP)
+    normal = unit(across - arm * (across * arm).sum(axis=1, keepdims=True))
     cock = motion.track["club"]
     shaft = _mix(np.cos(cock), arm, np.sin(cock), normal)
     grip = wrist + 0.06 * arm
     shoulder = joints[f"{other}_shoulder"]
     aim = wrist + 0.07 * shaft + 0.01 * arm
-    elbow_side = _apply(torso, -sign * 0.8 * LEFT - UP)
+    elbow_side = apply(torso, -sign * 0.8 * LEFT - UP)
     elbow, hand = _two_bones(shoulder, aim, UPPER_ARM, FOREARM, elbow_side)
     joints[f"{other}_elbow"], joints[f"{other}_wrist"] = elbow, hand
     tip = grip + CLUB * shaft
@@ -163,13 +186,21 @@ def _two_bones(
     distance = np.clip(distance, abs(first - second) + 0.05, 0.9995 * (first + second))
     along = (distance**2 + first**2 - second**2) / (2 * distance)
     aside = np.sqrt(np.maximum(first**2 - along**2, 0.0))
-    bend = _unit(bend - line * (bend * line).sum(axis=1, keepdims=True))
+    bend = unit(bend - line * (bend * line).sum(axis=1, keepdims=True))
     return root + along * line + aside * bend, root + distance * line
 
 
-def _trunk(pelvis: Array, hips: Array, torso: Array) -> list[Part]:
+def face(skull: Array, head: Array) -> Array:
+    """The keypoint between the eyes and mouth, (F, 3), of a head (F, 3, 3) around ``skull``."""
+    return skull - apply(head, FACE * BACK + 0.012 * UP)
+
+
+def trunk_parts(pelvis: Array, hips: Array, torso: Array, build: Build = AVERAGE) -> list[Part]:
+    """Trousers and shirt around the pelvis (F, 3); ``hips`` and ``torso`` are frames (F, 3, 3)."""
+
     def at(left: float, up: float, back: float = 0.0, frame: Array = torso) -> Array:
-        return pelvis + _apply(frame, left * LEFT + back * BACK + up * UP)
+        place = left * build.width * LEFT + back * BACK + up * build.trunk * UP
+        return pelvis + apply(frame, place)
 
     def shirt(a: Array, b: Array, radii: tuple[float, float], depth: float) -> Part:
         return Part(a, b, radii, ("shirt", 1.0, "shirt"), torso, (1.0, depth, 1.0))
@@ -189,9 +220,11 @@ def _trunk(pelvis: Array, hips: Array, torso: Array) -> list[Part]:
     ]
 
 
-def _head(neck: Array, skull: Array, head: Array) -> list[Part]:
+def head_parts(neck: Array, skull: Array, head: Array) -> list[Part]:
+    """Neck, head, hair and face; ``skull`` is the middle of the head (F, 3)."""
+
     def at(left: float, forward: float, up: float) -> Array:
-        return skull + _apply(head, left * LEFT - forward * BACK + up * UP)
+        return skull + apply(head, left * LEFT - forward * BACK + up * UP)
 
     def ball(
         centre: Array, radius: float, material: str, squash: tuple[float, float, float] = (1, 1, 1)
@@ -200,7 +233,7 @@ def _head(neck: Array, skull: Array, head: Array) -> list[Part]:
 
     skin = ("skin", 1.0, "skin")
     parts = [
-        Part(neck - _apply(head, 0.02 * UP), at(0, -0.015, -0.06), (0.057, 0.054), skin),
+        Part(neck - apply(head, 0.02 * UP), at(0, -0.015, -0.06), (0.057, 0.054), skin),
         Part(
             at(0, 0.022, -0.062), at(0, -0.004, 0.035), (0.078, 0.121), skin, head, (0.86, 0.98, 1)
         ),
@@ -216,9 +249,10 @@ def _head(neck: Array, skull: Array, head: Array) -> list[Part]:
     return [*parts, Part(left, right, (0.0105, 0.0105), ("mouth", 1.0, "mouth"))]
 
 
-def _arm_parts(joints: dict[str, Array], side: str) -> list[Part]:
+def arm_parts(joints: dict[str, Array], side: str) -> list[Part]:
+    """Sleeve, forearm and hand of one side."""
     shoulder, elbow, wrist = (joints[f"{side}_{n}"] for n in ("shoulder", "elbow", "wrist"))
-    along = _unit(wrist - elbow)
+    along = unit(wrist - elbow)
     return [
         Part(shoulder, elbow, (0.0615, 0.045), ("shirt", 0.58, "sleeve")),
         Part(elbow, wrist, (0.0435, 0.031), ("sleeve", 0.96, "skin")),
@@ -226,16 +260,17 @@ def _arm_parts(joints: dict[str, Array], side: str) -> list[Part]:
     ]
 
 
-def _leg_parts(joints: dict[str, Array], side: str, foot: Array) -> list[Part]:
+def leg_parts(joints: dict[str, Array], side: str, foot: Array) -> list[Part]:
+    """Thigh, shank, shoe and, last, its sole of one side; ``foot`` is the foot's frame."""
     hip, knee, ankle = (joints[f"{side}_{n}"] for n in ("hip", "knee", "ankle"))
 
     def at(forward: float, up: float) -> Array:
-        return ankle + _apply(foot, -forward * BACK + up * UP)
+        return ankle + apply(foot, -forward * BACK + up * UP)
 
     flat = (0.95, 1.0, 0.5)
     return [
         Part(hip, knee, (0.09, 0.063), ("trousers", 1.0, "trousers")),
-        Part(knee, ankle, (0.0615, 0.047), ("trousers", 0.98, "sock")),
+        Part(knee, ankle, (0.0615, 0.047), ("shin", 0.98, "sock")),
         Part(
             at(-0.025, -0.042),
             at(0.145, -0.052),
@@ -250,7 +285,7 @@ def _leg_parts(joints: dict[str, Array], side: str, foot: Array) -> list[Part]:
     ]
 
 
-def _apply(frame: Array, vector: Array) -> Array:
+def apply(frame: Array, vector: Array) -> Array:
     """Frames (F, 3, 3) times a vector (3,) or vectors (F, 3)."""
     return np.einsum("fij,j->fi" if vector.ndim == 1 else "fij,fj->fi", frame, vector)
 
@@ -259,7 +294,8 @@ def _mix(a: Array, x: Array, b: Array, y: Array) -> Array:
     return a[:, None] * x + b[:, None] * y
 
 
-def _unit(vectors: Array) -> Array:
+def unit(vectors: Array) -> Array:
+    """Vectors (F, 3) of length 1."""
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
@@ -284,6 +320,6 @@ def _side(angle: Array) -> Array:
     return _rotation(angle, 1)
 
 
-def _turn(angle: Array) -> Array:
-    """To the left about the vertical."""
+def turn(angle: Array) -> Array:
+    """Frames (F, 3, 3) turned to the left about the vertical."""
     return _rotation(angle, 2)

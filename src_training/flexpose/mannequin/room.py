@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import colorsys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +37,42 @@ LOOKS: tuple[dict[str, Colour], ...] = (
 
 
 @dataclass(frozen=True)
+class Decor:
+    """What makes one room differ from another.
+
+    Attributes
+    ----------
+    look : colours of wall, floor, mat and ball
+    side : 1, or -1 for the mirror image
+    shift : metres by which the window and the pictures stand further to that side
+    props : which of the things stand there, see ``_things``
+    """
+
+    look: Mapping[str, Colour]
+    side: float = 1.0
+    shift: float = 0.0
+    props: tuple[bool, ...] = (True,) * 5
+
+    @staticmethod
+    def draw(rng: np.random.Generator) -> Decor:
+        """Any colours, either side, most of the things."""
+
+        def colour(hue: float, saturation: tuple[float, float], value: tuple[float, float]) -> Any:
+            return colorsys.hsv_to_rgb(hue, rng.uniform(*saturation), rng.uniform(*value))
+
+        look = {
+            "wall": colour(rng.random(), (0.02, 0.18), (0.74, 0.92)),
+            "low": colour(rng.random(), (0.08, 0.36), (0.46, 0.76)),
+            "floor": colour(rng.uniform(0.04, 0.14), (0.12, 0.45), (0.45, 0.76)),
+            "mat": colour(rng.random(), (0.15, 0.5), (0.3, 0.6)),
+            "ball": colour(rng.random(), (0.45, 0.7), (0.7, 0.95)),
+        }
+        side = 1.0 if rng.random() < 0.5 else -1.0
+        props = tuple((rng.random(5) < 0.7).tolist())
+        return Decor(look, side, rng.uniform(-0.5, 0.9), props)
+
+
+@dataclass(frozen=True)
 class Room:
     """The picture behind the person.
 
@@ -50,9 +88,10 @@ class Room:
     vignette: Array
 
 
-def build_room(camera: Camera, rng: np.random.Generator) -> Room:
-    """Paint the empty room as the camera sees it."""
-    look = LOOKS[rng.integers(len(LOOKS))]
+def build_room(camera: Camera, rng: np.random.Generator, decor: Decor | None = None) -> Room:
+    """Paint the empty room as the camera sees it; without a ``decor``, in one of ``LOOKS``."""
+    decor = decor or Decor(LOOKS[rng.integers(len(LOOKS))])
+    look = decor.look
     rays = camera.fine_rays
     x0, y0, z0 = camera.position
     with np.errstate(divide="ignore"):
@@ -63,13 +102,14 @@ def build_room(camera: Camera, rng: np.random.Generator) -> Room:
     x = (x0 + reach * rays[0]).astype(np.float32)
     y = (y0 + reach * rays[1]).astype(np.float32)
     z = (z0 + reach * rays[2]).astype(np.float32)
-    colour = np.where(on_floor[..., None], _floor(x, y, look, rng), _wall(x, z, look))
-    things = solids(_things(), camera.position)
+    wall = _wall(np.float32(decor.side) * x - np.float32(decor.shift), z, look)
+    colour = np.where(on_floor[..., None], _floor(x, y, look, rng), wall)
+    things = solids(_things(decor), camera.position)
     fine = camera.image_size * SUPERSAMPLING
     dark = cv2.resize(floor_shadow(camera, things, 0), (fine, fine))
     colour *= 1 - (dark * on_floor)[..., None]
     raster = rasterise(camera, things, 0)
-    lit = shade(raster, camera, things, look | _MATERIALS)
+    lit = shade(raster, camera, things, {**look, **_MATERIALS})
     h, w = raster.part.shape
     window = (slice(raster.top, raster.top + h), slice(raster.left, raster.left + w))
     placed = raster.part >= 0
@@ -99,7 +139,7 @@ def _vignette(size: int) -> Array:
     return 1 - np.float32(0.11) * (edge[:, None] + edge[None, :])[..., None]
 
 
-def _floor(x: Array, y: Array, look: dict[str, Colour], rng: np.random.Generator) -> Array:
+def _floor(x: Array, y: Array, look: Mapping[str, Colour], rng: np.random.Generator) -> Array:
     """Planks, a mat, and the dusk at the foot of the wall."""
     row = np.floor(y / 0.16).astype(int)
     column = np.floor(x / 1.3 + (row * 0.37) % 1).astype(int)
@@ -120,7 +160,7 @@ def _floor(x: Array, y: Array, look: dict[str, Colour], rng: np.random.Generator
     return np.asarray(colour * (dusk * near)[..., None])
 
 
-def _wall(x: Array, z: Array, look: dict[str, Colour]) -> Array:
+def _wall(x: Array, z: Array, look: Mapping[str, Colour]) -> Array:
     """Two-tone plaster with a rail, a skirting board, a window and two pictures."""
     colour = np.where((z < 0.95)[..., None], np.array(look["low"]), np.array(look["wall"]))
     colour = colour * (1 + 0.012 * np.sin(23 * x + 4 * np.sin(9 * z)) * np.sin(19 * z))[..., None]
@@ -153,23 +193,23 @@ def _wall(x: Array, z: Array, look: dict[str, Colour]) -> Array:
     return np.asarray(colour * (light * (1 - 0.2 * np.exp(-z / 0.10)))[..., None])
 
 
-def _things() -> list[Part]:
-    """Wall bars, a gym ball, a leather ball, a roller and a dumbbell, away from the person."""
+def _things(decor: Decor) -> list[Part]:
+    """Of wall bars, a gym ball, a leather ball, a roller and a dumbbell, those that are there."""
 
     def rod(a: tuple[float, ...], b: tuple[float, ...], radius: float, material: str) -> Part:
-        ends = (np.array([a], dtype=float), np.array([b], dtype=float))
+        mirror = np.array([decor.side, 1.0, 1.0])
+        ends = (mirror * np.array([a], dtype=float), mirror * np.array([b], dtype=float))
         return Part(*ends, (radius, radius), (material, 1.0, material))
 
     bars = [rod((0.96, WALL - 0.14, z), (1.64, WALL - 0.14, z), 0.022, "wood")
             for z in np.arange(0.22, 2.3, 0.19)]  # fmt: skip
     posts = [rod((x, WALL - 0.1, 0.0), (x, WALL - 0.1, 2.4), 0.035, "wood") for x in (0.96, 1.64)]
     weights = [rod((1.22 + d, 1.15, 0.07), (1.25 + d, 1.13, 0.07), 0.07, "iron") for d in (0, 0.25)]
-    return [
-        *bars,
-        *posts,
-        rod((-1.22, 1.55, 0.33), (-1.22, 1.55, 0.33), 0.33, "ball"),
-        rod((-0.62, 1.75, 0.15), (-0.62, 1.75, 0.15), 0.15, "leather"),
-        rod((0.12, 1.85, 0.085), (0.62, 1.80, 0.085), 0.085, "roller"),
-        rod((1.22, 1.15, 0.07), (1.5, 1.13, 0.07), 0.018, "grip"),
-        *weights,
-    ]
+    props = (
+        [*bars, *posts],
+        [rod((-1.22, 1.55, 0.33), (-1.22, 1.55, 0.33), 0.33, "ball")],
+        [rod((-0.62, 1.75, 0.15), (-0.62, 1.75, 0.15), 0.15, "leather")],
+        [rod((0.12, 1.85, 0.085), (0.62, 1.80, 0.085), 0.085, "roller")],
+        [rod((1.22, 1.15, 0.07), (1.5, 1.13, 0.07), 0.018, "grip"), *weights],
+    )
+    return [part for prop, there in zip(props, decor.props, strict=True) if there for part in prop]

@@ -60,7 +60,9 @@ _SHOE = ((0.90, 0.90, 0.88), (0.23, 0.24, 0.27), (0.80, 0.33, 0.27), (0.27, 0.46
 
 
 @dataclass(frozen=True)
-class _Clip:
+class Clip:
+    """A dressed person in motion: solids as one camera sees them, and their colours."""
+
     scene: Solids
     colours: dict[str, Colour]
 
@@ -81,7 +83,7 @@ class MannequinSample:
     joints_3d: Array
     camera: Camera
     _seed: int = field(repr=False)
-    _clips: tuple[_Clip, ...] = field(repr=False)
+    _clips: tuple[Clip, ...] = field(repr=False)
     _room: Room = field(repr=False)
 
     def __len__(self) -> int:
@@ -95,26 +97,13 @@ class MannequinSample:
         IndexError : there is no such image.
         """
         clip, frame = self._at(index)
-        raster = rasterise(self.camera, clip.scene, frame)
-        figure = _shrink(shade(raster, self.camera, clip.scene, clip.colours))
-        dark = floor_shadow(self.camera, clip.scene, frame) * self._room.floor
-        canvas = self._room.image * (1 - dark)[..., None]
-        window = canvas[_window(raster)]
-        window *= 1 - figure[..., 3:]
-        window += figure[..., :3]
         noise = np.random.default_rng([self._seed, 2, index])
-        canvas *= self._room.vignette
-        canvas += noise.standard_normal(canvas.shape, dtype=np.float32) * np.float32(NOISE)
-        return np.asarray(cv2.convertScaleAbs(np.maximum(canvas, 0), alpha=255), dtype=np.uint8)
+        return draw(self.camera, self._room, clip, frame, noise)
 
     def person_mask(self, index: int) -> NDArray[np.bool_]:
         """Bool (H, W): pixels of which the body (clothes and hair too) covers half or more."""
         clip, frame = self._at(index)
-        raster = rasterise(self.camera, clip.scene, frame)
-        body = (raster.part >= 0) & ~clip.scene.held[raster.part]
-        mask = np.zeros((self.camera.image_size, self.camera.image_size), dtype=bool)
-        mask[_window(raster)] = _shrink(body.astype(np.float32)) >= 0.5
-        return mask
+        return draw_mask(self.camera, clip, frame)
 
     def write(self, folder: Path | str) -> Path:
         """Write the images as PNG files and their keypoints as ``mannequin.coco.json``.
@@ -137,7 +126,7 @@ class MannequinSample:
         write_coco(self.poses, path)
         return path
 
-    def _at(self, index: int) -> tuple[_Clip, int]:
+    def _at(self, index: int) -> tuple[Clip, int]:
         if not 0 <= index < len(self):
             raise IndexError(f"Found image {index}, expected 0 to {len(self) - 1}.")
         frames = len(self) // len(self._clips)
@@ -175,7 +164,7 @@ def mannequin_frames(
         for take in range(clips_per_action):
             rng = np.random.default_rng([seed, 1, number, take])
             body = pose_body(clip_motion(action, rng, frames_per_clip))
-            clip = _Clip(solids(body.parts, camera.position), _outfit(rng))
+            clip = Clip(solids(body.parts, camera.position), draw_outfit(rng))
             joints = np.stack([body.joints[joint] for joint in skeleton.joints], axis=1)
             joints_3d.append(joints)
             clips.append(clip)
@@ -184,9 +173,9 @@ def mannequin_frames(
                 PoseSet(
                     skeleton=skeleton,
                     keypoints=camera.project(joints)[..., :2].astype(np.float32),
-                    visibility=_visibility(camera, clip.scene, joints, skeleton.joints),
+                    visibility=visibility(camera, clip.scene, joints, skeleton.joints),
                     image_size=np.full((frames_per_clip, 2), image_size, dtype=np.int32),
-                    boxes=_boxes(camera, clip.scene),
+                    boxes=body_boxes(camera, clip.scene),
                     image_ids=tuple(f"{group}/{i:03d}.png" for i in range(frames_per_clip)),
                     groups=(group,) * frames_per_clip,
                     source=(f"flexpose mannequin, seed {seed}",),
@@ -198,18 +187,46 @@ def mannequin_frames(
     )
 
 
-def _visibility(
-    camera: Camera, scene: Solids, joints: Array, names: tuple[str, ...]
+def draw(
+    camera: Camera, room: Room, clip: Clip, frame: int, noise: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Picture of a person in a room, uint8 (H, W, 3) RGB; ``noise`` is the sensor's."""
+    raster = rasterise(camera, clip.scene, frame)
+    figure = _shrink(shade(raster, camera, clip.scene, clip.colours))
+    dark = floor_shadow(camera, clip.scene, frame) * room.floor
+    canvas = room.image * (1 - dark)[..., None]
+    window = canvas[_window(raster)]
+    window *= 1 - figure[..., 3:]
+    window += figure[..., :3]
+    canvas *= room.vignette
+    canvas += noise.standard_normal(canvas.shape, dtype=np.float32) * np.float32(NOISE)
+    return np.asarray(cv2.convertScaleAbs(np.maximum(canvas, 0), alpha=255), dtype=np.uint8)
+
+
+def draw_mask(camera: Camera, clip: Clip, frame: int) -> NDArray[np.bool_]:
+    """Bool (H, W): pixels of which the body covers half or more."""
+    raster = rasterise(camera, clip.scene, frame)
+    body = (raster.part >= 0) & ~clip.scene.held[raster.part]
+    mask = np.zeros((camera.image_size, camera.image_size), dtype=bool)
+    mask[_window(raster)] = _shrink(body.astype(np.float32)) >= 0.5
+    return mask
+
+
+def visibility(
+    camera: Camera, scene: Solids, joints: Array, names: tuple[str, ...], girth: float = 1.0
 ) -> NDArray[np.int8]:
-    """Int8 (F, J): 2, or 1 where a ray to the joint is stopped well before the joint."""
+    """Int8 (F, J): 2, or 1 where a ray to the joint is stopped well before the joint.
+
+    ``girth`` is how many times thicker than the sample's the person is.
+    """
     seen = camera.project(joints)
     rays = np.swapaxes(camera.ray(seen[..., :2]), 1, 2)
     depth, _ = hit(scene.linear @ rays[:, None], scene.eye, scene.axis, scene.radii)
-    own = np.array([OWN_DEPTH[name.split("_")[-1]] for name in names])
+    own = girth * np.array([OWN_DEPTH[name.split("_")[-1]] for name in names])
     return np.where(seen[..., 2] - depth.min(axis=1) > own, 1, 2).astype(np.int8)
 
 
-def _boxes(camera: Camera, scene: Solids) -> Array:
+def body_boxes(camera: Camera, scene: Solids) -> Array:
     """(F, 4) boxes around the body's spheres, cut at the image's edges."""
     low, high = discs(camera, scene.ends[:, ~scene.held], scene.radii[~scene.held])
     last = camera.image_size - 1
@@ -217,7 +234,7 @@ def _boxes(camera: Camera, scene: Solids) -> Array:
     return np.concatenate([corner, np.clip(high.max(axis=(1, 2)), 0, last) - corner], axis=-1)
 
 
-def _outfit(rng: np.random.Generator) -> dict[str, Colour]:
+def draw_outfit(rng: np.random.Generator) -> dict[str, Colour]:
     """Colours of a person and the clothes; short or long sleeves."""
 
     def pick(palette: tuple[Colour, ...]) -> Colour:
@@ -228,6 +245,8 @@ def _outfit(rng: np.random.Generator) -> dict[str, Colour]:
 
     skin, hair = _PEOPLE[rng.integers(len(_PEOPLE))]
     shirt, shoe = pick(_SHIRT), pick(_SHOE)
+    sleeve = shirt if rng.random() < 0.4 else skin
+    trousers = pick(_TROUSERS)
     return {
         "skin": skin,
         "hair": hair,
@@ -235,8 +254,9 @@ def _outfit(rng: np.random.Generator) -> dict[str, Colour]:
         "mouth": (skin[0] * 0.78, skin[1] * 0.56, skin[2] * 0.56),
         "shirt": shirt,
         "collar": darker(shirt, 0.82),
-        "sleeve": shirt if rng.random() < 0.4 else skin,
-        "trousers": pick(_TROUSERS),
+        "sleeve": sleeve,
+        "trousers": trousers,
+        "shin": trousers,
         "sock": (0.88, 0.87, 0.85),
         "shoe": shoe,
         "sole": (0.95, 0.95, 0.93) if shoe[0] < 0.85 else (0.55, 0.56, 0.58),

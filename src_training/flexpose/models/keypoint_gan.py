@@ -8,18 +8,11 @@ the published sizes, smaller ones are for CPUs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from flexpose.checkpoint import load_checkpoint
-from flexpose.models.prior import checkpoint_path, frozen, load_weights
-from flexpose.rendering.style import DrawingStyle
-from flexpose.skeleton import Skeleton
 
 Norm = Callable[[int], nn.Module]
 _BATCH: Norm = nn.BatchNorm2d
@@ -121,46 +114,6 @@ class SkeletonReader(nn.Module):
     def forward(self, skeletons: Tensor) -> Tensor:
         """Skeleton images (n, channels, h, w) to keypoints (n, J, 2) in unit space."""
         return marginal_argmax(self.encoder(skeletons))
-
-
-@dataclass(frozen=True)
-class Detector:
-    """What is left of a training for use: Phi's moving average and the reader.
-
-    Attributes
-    ----------
-    skeleton, style : what is drawn and read
-    """
-
-    painter: SkeletonPainter
-    reader: SkeletonReader
-    skeleton: Skeleton
-    style: DrawingStyle
-
-    @torch.no_grad()
-    def __call__(self, images: Tensor) -> Tensor:
-        """Crops (n, 3, size, size) in [-1, 1] to keypoints (n, J, 2) in their unit space."""
-        return self.reader(self.painter(images))
-
-
-def load_detector(name: str | Path, device: torch.device | str = "cpu") -> Detector:
-    """Load a trained detector.
-
-    Raises
-    ------
-    UnknownNameError, CheckpointError : it is not there, or not usable.
-    """
-    found = load_checkpoint(checkpoint_path(name), kind="detector")
-    skeleton = Skeleton.from_dict(found.meta.skeleton, found.path)
-    style = DrawingStyle.from_dict(found.meta.style)
-    width = int(found.meta.config["width"])
-    painter = SkeletonPainter(style.channels, width)
-    reader = SkeletonReader(skeleton.num_joints, style.channels, width)
-    load_weights(painter, found.tensors, "painter_ema.", found.path)
-    load_weights(reader, found.tensors, "reader.", found.path)
-    for network in (painter, reader):
-        frozen(network, device)
-    return Detector(painter, reader, skeleton, style)
 
 
 def marginal_argmax(maps: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flexpose.calibration import Calibration, drift_of
 from flexpose.configs.detector import FramesConfig
 from flexpose.errors import DataFormatError, FlexPoseError
 from flexpose.frames import FrameSource, open_frames
 from flexpose.frames.crops import cut, motion_boxes
-from flexpose.geometry import FILL, boxes_to_crops, image_to_unit, tight_boxes
+from flexpose.geometry import FILL, boxes_to_crops, image_to_unit, tight_boxes, unit_to_image
 from flexpose.io.base import read_poses
 from flexpose.mapping import map_poses
+from flexpose.models.heatmaps import NEAR, Reading
 from flexpose.poseset import PoseSet
 from flexpose.skeleton import Skeleton
+
+_OF_CLIP, _OTHER_CLIPS = 16, 48  # frames whose median is a background
+_SAME_LEVELS, _SAME_PLACE = 12, 0.6  # so similar, and so much of the picture, is one place
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Clips:
 
     def batch(self, rows: Tensor) -> Tensor:
         """Crops of rows as float (n, 3, size, size) in [-1, 1]."""
-        return self.images[rows].float() / 127.5 - 1
+        return signed(self.images[rows])
 
     def neighbours(self, rows: Tensor, random: torch.Generator) -> Tensor:
         """For each row a random other frame of its clip; itself where it is alone."""
@@ -64,8 +69,8 @@ class Labels:
     keypoints: Tensor
 
 
-def load_clips(config: FramesConfig, size: int) -> Clips:
-    """Read and crop all frames.
+def load_clips(config: FramesConfig, size: int, stop: Callable[[], bool] = lambda: False) -> Clips:
+    """Read and crop all frames; ``stop`` is looked at before each clip, and ends the reading.
 
     Raises
     ------
@@ -78,6 +83,8 @@ def load_clips(config: FramesConfig, size: int) -> Clips:
     boxes = _known_boxes(config)
     fill = 1.0 if config.crop == "whole" else FILL
     for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(names)], strict=True)):
+        if stop():
+            break
         rows = range(start, end)
         if config.crop == "motion":
             found = dict(zip(rows, motion_boxes(frames, rows), strict=True))
@@ -135,6 +142,87 @@ def load_labels(path: Path, clips: Clips, skeleton: Skeleton) -> Labels:
         )
     keypoints = image_to_unit(poses.keypoints[here], clips.crops[rows[here]])
     return Labels(torch.from_numpy(rows[here]), torch.from_numpy(keypoints))
+
+
+def agreement(found: Tensor, labels: Labels) -> dict[str, float]:
+    """Distance to labels in percent of the crop, and the share of joints nearer than .05 and .1.
+
+    Parameters
+    ----------
+    found : (n, J, 2), unit space of the labels' crops
+    """
+    distance = (found - labels.keypoints).norm(dim=2) / 2
+    known = distance[distance.isfinite()]
+    return {
+        "distance_percent": 100 * known.mean().item(),
+        "pck@.05": (known < 0.05).float().mean().item(),
+        "pck@.1": (known < 0.1).float().mean().item(),
+    }
+
+
+def calibrated(
+    read: Callable[[Tensor], Reading], clips: Clips, labels: Labels, start: Calibration
+) -> Calibration:
+    """How sure a detector may be, by what it finds in held-out frames and those beside them."""
+    around = torch.cat([labels.rows - 1, labels.rows, labels.rows + 1]).unique()
+    around = around[(around >= 0) & (around < len(clips.names))]
+    found = read(around)
+    crops = clips.crops[around.numpy()]
+    points = unit_to_image(found.keypoints.numpy(), crops)
+    unit = 0.1 * FILL * crops[:, 2]
+    # rows that follow each other in a clip have the same difference to their number
+    runs = (around - torch.arange(len(around))) + clips.clip[around] * len(clips.names)
+    drift = drift_of(points / unit[:, None, None], runs.numpy(), 1.0)
+    own = torch.searchsorted(around, labels.rows)
+    distance = (found.keypoints[own] - labels.keypoints).norm(dim=2)
+    known = distance.isfinite().numpy()
+    near = (distance < NEAR).numpy()
+    return start.fitted(found.mass[own].numpy()[known], drift[own.numpy()][known], near[known])
+
+
+def signed(images: Tensor) -> Tensor:
+    """Pixels of uint8 as float in [-1, 1]."""
+    return images.float() / 127.5 - 1
+
+
+def backgrounds(config: FramesConfig, clips: Clips, rows: Tensor) -> NDArray[np.uint8]:
+    """The places of some crops without the person, (n, size, size, 3), as far as can be told.
+
+    The median over frames of the clip and over one frame of each other clip that shows the same
+    place; where the person stands still in all of them, he is part of it.
+    """
+    frames = open_frames(config.path)
+    index = {name: i for i, name in enumerate(frames.names)}
+    middle = [index[clips.names[int(r)]] for r in _middle_rows(clips.clip)]
+    found: dict[int, NDArray[np.uint8]] = {}
+    out = []
+    for row in rows.tolist():
+        clip = int(clips.clip[row])
+        if clip not in found:
+            own = torch.nonzero(clips.clip == clip)[:, 0]
+            some = own[:: max(1, len(own) // _OF_CLIP)]
+            found[clip] = _median(frames, [index[clips.names[r]] for r in some.tolist()], middle)
+        out.append(cut(found[clip], clips.crops[row], clips.images.shape[-1]))
+    return np.stack(out)
+
+
+def _middle_rows(clip: Tensor) -> Tensor:
+    """The row in the middle of each clip, of at most so many clips."""
+    _, counts = torch.unique_consecutive(clip, return_counts=True)
+    rows = counts.cumsum(0) - counts + counts // 2
+    return rows[:: max(1, len(rows) // _OTHER_CLIPS)]
+
+
+def _median(frames: FrameSource, own: list[int], others: list[int]) -> NDArray[np.uint8]:
+    pictures = [frames.read(i) for i in own]
+    view = np.median(np.stack(pictures), axis=0)
+    for i in others:
+        picture = frames.read(i)
+        if i not in own and picture.shape == view.shape:
+            same = np.abs(picture - view).max(axis=2) < _SAME_LEVELS
+            if same.mean() >= _SAME_PLACE:
+                pictures.append(picture)
+    return np.asarray(np.median(np.stack(pictures), axis=0), np.uint8)
 
 
 def placements(labels: Labels) -> Tensor:

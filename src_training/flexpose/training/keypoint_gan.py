@@ -9,7 +9,8 @@ the term of the labelled shots, coloured bones, and the moving average of Phi.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from flexpose.calibration import Calibration
 from flexpose.checkpoint import CheckpointMeta
-from flexpose.compute import generator_for, prepare, resolve_device
+from flexpose.compute import generator_for
 from flexpose.configs.detector import DetectorConfig
-from flexpose.errors import CheckpointError, FlexPoseError
-from flexpose.events import JobEvent, PhaseChanged
-from flexpose.geometry import normalised, unit_to_canvas
-from flexpose.io.base import read_poses
-from flexpose.jobs import CancelToken
+from flexpose.errors import CheckpointError
+from flexpose.geometry import unit_to_canvas
+from flexpose.models.detector import UNCALIBRATED, paint_and_read
 from flexpose.models.features import NormalisedDistance, blur_pyramid, feature_extractor
+from flexpose.models.heatmaps import Reading
 from flexpose.models.keypoint_gan import (
     PatchDiscriminator,
     Reconstructor,
@@ -37,10 +38,10 @@ from flexpose.models.keypoint_gan import (
 from flexpose.models.prior import load_weights, with_prefix
 from flexpose.rendering.soft import Renderer
 from flexpose.rendering.style import DrawingStyle
-from flexpose.runs import RunDir
 from flexpose.skeleton import Skeleton
-from flexpose.training.clips import Clips, Labels, load_clips, load_labels, placements
-from flexpose.training.loop import Preview, Schedule, run_task
+from flexpose.training.augment import moved, tinted
+from flexpose.training.clips import Clips, Labels, agreement, calibrated, placements
+from flexpose.training.loop import Preview
 from flexpose.training.pictures import to_uint8
 
 _INIT = 1 << 40  # a random stream beside the steps
@@ -49,32 +50,7 @@ _CLIP_NORM = 1.0
 _DRAWN_WEIGHT = 0.1  # of the reader's second loss; its first has the rest
 
 
-def run(config: DetectorConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobEvent]:
-    """Job ``train-detector``."""
-    device = resolve_device(config.device)
-    prepare(device, config.threads)
-    yield PhaseChanged("reading poses")
-    poses = read_poses(config.poses)
-    complete = poses[poses.complete]
-    if len(complete) < 2:
-        raise FlexPoseError(
-            f"{config.poses}: {len(complete)} of {len(poses)} poses are complete, expected at "
-            "least 2, better thousands."
-        )
-    yield PhaseChanged("reading frames")
-    clips = load_clips(config.frames, config.size)
-    skeleton = poses.skeleton
-    shots = load_labels(config.shots, clips, skeleton) if config.shots else None
-    held_out = load_labels(config.validation, clips, skeleton) if config.validation else None
-    unpaired = torch.from_numpy(normalised(complete.keypoints))
-    task = DetectorTask(config, skeleton, clips, unpaired, shots, held_out, device)
-    schedule = Schedule(
-        config.steps, config.preview_every, config.evaluate_every, config.checkpoint_every
-    )
-    yield from run_task(task, schedule, run, cancel)
-
-
-class DetectorTask:
+class KeypointGanTask:
     """The four networks, their optimisers, and what they learn from.
 
     Parameters
@@ -97,7 +73,7 @@ class DetectorTask:
     ) -> None:
         self.config, self.skeleton, self.clips, self.device = config, skeleton, clips, device
         self.unpaired, self.shots, self.held_out = unpaired, shots, held_out
-        self.style = DrawingStyle.for_size(config.size, config.channels)
+        self.style = DrawingStyle.for_size(config.size, config.gan.channels)
         self.render = Renderer(skeleton, self.style, device)
         self.places = placements(shots) if shots is not None else torch.zeros(0, 3)
         random = generator_for(config.seed, _INIT)
@@ -106,10 +82,13 @@ class DetectorTask:
             {
                 name: initialised(network, random)
                 for name, network in (
-                    ("painter", SkeletonPainter(config.channels, config.width)),
-                    ("reconstructor", Reconstructor(config.channels, config.width)),
-                    ("reader", SkeletonReader(skeleton.num_joints, config.channels, config.width)),
-                    ("judge", PatchDiscriminator(config.channels, 2 * config.width, scales)),
+                    ("painter", SkeletonPainter(config.gan.channels, config.width)),
+                    ("reconstructor", Reconstructor(config.gan.channels, config.width)),
+                    (
+                        "reader",
+                        SkeletonReader(skeleton.num_joints, config.gan.channels, config.width),
+                    ),
+                    ("judge", PatchDiscriminator(config.gan.channels, 2 * config.width, scales)),
                 )
             }
         ).to(device)
@@ -117,7 +96,7 @@ class DetectorTask:
         self.optimizers = {
             name: torch.optim.Adam(
                 [p for part in parts for p in self.nets[part].parameters()],
-                config.lr,
+                config.gan.lr,
                 (0.5, 0.999),
             )
             for name, parts in (
@@ -129,20 +108,21 @@ class DetectorTask:
         self.perceptual = NormalisedDistance()
         self.gamma = (
             None
-            if config.features == "pixels"
-            else feature_extractor(config.features, None, config.feature_weights, device)
+            if config.gan.features == "pixels"
+            else feature_extractor(config.gan.features, None, config.gan.feature_weights, device)
         )
         self.pool = torch.zeros(0)
+        self.calibration = UNCALIBRATED
 
     @property
     def lr(self) -> float:
-        return self.config.lr
+        return self.config.gan.lr
 
     # ------------------------------------------------------------ a step
 
     def step(self, step: int) -> Mapping[str, Tensor]:
         random = generator_for(self.config.seed, step)
-        if step <= self.config.reader_steps:
+        if step <= self.config.gan.reader_steps:
             return self._reader_alone(random)
         rows = torch.randint(len(self.clips.names), (self.config.batch_size,), generator=random)
         images = self._images(rows)
@@ -156,7 +136,7 @@ class DetectorTask:
 
     def _reader_alone(self, random: torch.Generator) -> dict[str, Tensor]:
         for group in self.optimizers["reader"].param_groups:
-            group["lr"] = self.config.reader_lr
+            group["lr"] = self.config.gan.reader_lr
         poses = self._poses(random)
         loss = F.mse_loss(self.nets["reader"](self.render(poses)), poses)
         self._descend("reader", loss)
@@ -171,15 +151,15 @@ class DetectorTask:
         nets["judge"].requires_grad_(False)
         nets["reader"].requires_grad_(False)
         losses = {"skeleton": lsgan(nets["judge"](drawn), 1.0)}
-        total = config.adversarial_weight * losses["skeleton"]
-        if config.perceptual_weight:
+        total = config.gan.adversarial_weight * losses["skeleton"]
+        if config.gan.perceptual_weight:
             redrawn = self.render(nets["reader"](drawn))
             again = nets["reconstructor"](redrawn, others)
             losses["frame"] = self.perceptual(self._features(again), self._features(images))
-            total = total + config.perceptual_weight * losses["frame"]
-        if self.shots is not None and config.supervised_weight:
+            total = total + config.gan.perceptual_weight * losses["frame"]
+        if self.shots is not None and config.gan.supervised_weight:
             losses["shots"] = self._shots_loss(random)
-            total = total + config.supervised_weight * losses["shots"]
+            total = total + config.gan.supervised_weight * losses["shots"]
         self._descend("drawing", total)
         nets["judge"].requires_grad_(True)
         nets["reader"].requires_grad_(True)
@@ -193,7 +173,7 @@ class DetectorTask:
         images, keypoints = moved(
             self._images(self.shots.rows[at]), self.shots.keypoints[at].to(self.device), random
         )
-        return F.mse_loss(self.nets["painter"](images), self.render(keypoints))
+        return F.mse_loss(self.nets["painter"](tinted(images, random)), self.render(keypoints))
 
     def _judge(self, real: Tensor, drawn: Tensor, random: torch.Generator) -> dict[str, Tensor]:
         judge = self.nets["judge"]
@@ -203,7 +183,7 @@ class DetectorTask:
 
     def _read(self, poses: Tensor, drawn: Tensor) -> dict[str, Tensor]:
         for group in self.optimizers["reader"].param_groups:
-            group["lr"] = self.config.lr
+            group["lr"] = self.config.gan.lr
         reader = self.nets["reader"]
         exact = F.mse_loss(reader(self.render(poses)), poses)
         again = F.mse_loss(self.render(reader(drawn)), drawn)
@@ -225,7 +205,7 @@ class DetectorTask:
         for kept, now in zip(
             self.painter_ema.parameters(), self.nets["painter"].parameters(), strict=True
         ):
-            kept.lerp_(now, 1 - self.config.ema)
+            kept.lerp_(now, 1 - self.config.gan.ema)
         statistics = self.nets["painter"].buffers()
         for own, new in zip(self.painter_ema.buffers(), statistics, strict=True):
             own.copy_(new)
@@ -265,26 +245,21 @@ class DetectorTask:
 
     # ------------------------------------------------------------ what comes of it
 
-    @torch.no_grad()
-    def read(self, rows: Tensor) -> Tensor:
-        """Keypoints (n, J, 2) of crops, unit space of the crop."""
+    def read(self, rows: Tensor) -> Reading:
+        """Keypoints (n, J, 2) of crops and their certainty (n, J)."""
         reader = self.nets["reader"].eval()
-        parts = [reader(self.painter_ema(self._images(part))).cpu() for part in rows.split(64)]
-        self.nets["reader"].train()
-        return torch.cat(parts)
+        read = partial(paint_and_read, self.painter_ema, reader, self.render)
+        parts = [read(self._images(part)) for part in rows.split(64)]
+        reader.train()
+        return Reading(*(torch.cat(part).cpu() for part in zip(*parts, strict=True)))
 
     def evaluate(self) -> Mapping[str, float]:
-        """Joint distance to held-out labels in percent of the crop, and PCK at .05 and .1 of it."""
+        """As `agreement` says; empty without held-out labels."""
         labels = self.held_out
         if labels is None:
             return {}
-        distance = (self.read(labels.rows) - labels.keypoints).norm(dim=2) / 2
-        known = distance[distance.isfinite()]
-        return {
-            "distance_percent": 100 * known.mean().item(),
-            "pck@.05": (known < 0.05).float().mean().item(),
-            "pck@.1": (known < 0.1).float().mean().item(),
-        }
+        self.calibration = calibrated(self.read, self.clips, labels, UNCALIBRATED)
+        return agreement(self.read(labels.rows).keypoints, labels)
 
     @torch.no_grad()
     def preview(self) -> Preview:
@@ -294,7 +269,7 @@ class DetectorTask:
         )
         images = self._images(rows)
         drawn = self.painter_ema(images)
-        read = self.read(rows)
+        read = self.read(rows).keypoints
         redrawn = self.render(read.to(self.device))
         pictures = [to_uint8(part) for part in (images, drawn, redrawn)]
         canvas = unit_to_canvas(read.numpy(), self.config.size)
@@ -302,6 +277,7 @@ class DetectorTask:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = with_prefix("", self.nets) | with_prefix("painter_ema.", self.painter_ema)
+        tensors["calibration"] = torch.tensor(self.calibration)
         return tensors, {
             "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
             "pool": self.pool,
@@ -309,9 +285,11 @@ class DetectorTask:
         }
 
     def load_state(self, tensors: Mapping[str, Tensor], train_state: Mapping[str, Any]) -> None:
-        own = {k: v for k, v in tensors.items() if not k.startswith("painter_ema.")}
+        kept = ("painter_ema.", "calibration")
+        own = {k: v for k, v in tensors.items() if not k.startswith(kept)}
         load_weights(self.nets, own, "", "checkpoint")
         load_weights(self.painter_ema, tensors, "painter_ema.", "checkpoint")
+        self.calibration = Calibration(*tensors["calibration"].tolist())
         if "optimizers" not in train_state:
             raise CheckpointError("The checkpoint holds no optimiser state to go on from.")
         for name, state in train_state["optimizers"].items():
@@ -326,23 +304,3 @@ class DetectorTask:
             config=self.config.model_dump(mode="json"),
             licence="as the frames and poses that it learned from",
         )
-
-
-def moved(images: Tensor, keypoints: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Images (n, 3, h, w) and keypoints (n, J, 2) under one random similarity, and tints."""
-    n, device = len(images), images.device
-
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return (torch.rand(*shape, generator=random) * (high - low) + low).to(device)
-
-    angle, scale = uniform(-0.35, 0.35, n), uniform(0.8, 1.25, n)
-    shift = uniform(-0.12, 0.12, n, 2)
-    cos, sin = angle.cos() * scale, angle.sin() * scale
-    forward = torch.stack([cos, -sin, sin, cos], dim=1).view(n, 2, 2)
-    points = keypoints @ forward.transpose(1, 2) + shift[:, None]
-    back = torch.linalg.inv(forward)
-    theta = torch.cat([back, -(back @ shift[:, :, None])], dim=2)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=True)
-    out = F.grid_sample(images, grid, padding_mode="border", align_corners=True)
-    out = (out * uniform(0.7, 1.3, n, 3, 1, 1) + uniform(-0.2, 0.2, n, 3, 1, 1)).clamp(-1, 1)
-    return out, points

@@ -119,10 +119,14 @@ class Workshop:
             "size": 32,
             "width": 4,
             "steps": 5,
-            "reader_steps": 1,
             "batch_size": 2,
+            "heatmaps": {"puppets": 6, "unlabelled_from": 0.5},
         }
         return DetectorConfig.model_validate({**values, "device": "cpu", **changes})
+
+    def keypoint_gan(self, gan: dict[str, Any], **changes: Any) -> DetectorConfig:
+        method = {"method": "keypoint-gan", "gan": {"reader_steps": 1, **gan}}
+        return self.detector(**method, **changes)
 
     @property
     def frames(self) -> Path:

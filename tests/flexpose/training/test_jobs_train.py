@@ -17,7 +17,7 @@ from flexpose.events import (
     StepCompleted,
 )
 from flexpose.jobs import CancelToken, guarded
-from flexpose.models.keypoint_gan import load_detector
+from flexpose.models.detector import load_detector
 from flexpose.models.prior import load_regressor
 from flexpose.runs import RunDir
 from flexpose.sampling import PoseSampler, load_model
@@ -72,8 +72,11 @@ def rows(shop):
         "detector": ("train-detector", shop.detector()),
         "detector as published": (
             "train-detector",
-            shop.detector(channels=1, supervised_weight=0.0, frames={"path": shop.frames}),
+            shop.keypoint_gan(
+                {"channels": 1, "supervised_weight": 0.0}, frames={"path": shop.frames}
+            ),
         ),
+        "detector with shots and colours": ("train-detector", shop.keypoint_gan({})),
     }
 
 
@@ -98,6 +101,7 @@ NAMES = [
     "adapt image, energy",
     "detector",
     "detector as published",
+    "detector with shots and colours",
 ]
 every_job = pytest.mark.parametrize("name", NAMES)
 
@@ -186,8 +190,9 @@ def used(command, folder, shop):
         return
     if command == "train-detector":
         detector = load_detector(folder)
-        size = detector.style.size
-        assert detector(torch.zeros(2, 3, size, size)).shape == (2, 15, 2)
+        found = detector.read(torch.zeros(2, 3, detector.size, detector.size))
+        assert found.keypoints.shape == (2, 15, 2)
+        assert ((found.mass >= 0) & (found.mass <= 1)).all()
         return
     poses = PoseSampler(load_model(folder, regressor=shop.beta)).draw(
         30, torch.Generator().manual_seed(0)

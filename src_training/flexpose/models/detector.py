@@ -1,0 +1,98 @@
+"""A trained detector of either method, for use: crops to keypoints and how sure they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from flexpose.calibration import Calibration
+from flexpose.checkpoint import Checkpoint, load_checkpoint
+from flexpose.models.heatmaps import NEAR, HeatmapNet, Reading, read_both_ways
+from flexpose.models.keypoint_gan import SkeletonPainter, SkeletonReader
+from flexpose.models.prior import checkpoint_path, frozen, load_weights
+from flexpose.rendering.soft import Renderer
+from flexpose.rendering.style import DrawingStyle
+from flexpose.skeleton import Skeleton
+
+UNCALIBRATED = Calibration(offset=0.0, slope=1.0, drift=-0.5)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What is left of a training.
+
+    Attributes
+    ----------
+    skeleton : whose joints are found
+    size : crops in pixels
+    read : crops (n, 3, size, size) in [-1, 1] to keypoints in their unit space, and belief
+    calibration : from belief to probability
+    """
+
+    skeleton: Skeleton
+    size: int
+    read: Callable[[Tensor], Reading]
+    calibration: Calibration
+
+
+def load_detector(name: str | Path, device: torch.device | str = "cpu") -> Detector:
+    """Load a trained detector: a run's or checkpoint's folder.
+
+    Raises
+    ------
+    UnknownNameError, CheckpointError : it is not there, or not usable.
+    """
+    found = load_checkpoint(checkpoint_path(name), kind="detector")
+    skeleton = Skeleton.from_dict(found.meta.skeleton, found.path)
+    config = found.meta.config
+    loader = _load_heatmaps if config["method"] == "heatmaps" else _load_keypoint_gan
+    return Detector(
+        skeleton,
+        int(config["size"]),
+        loader(found, skeleton, device),
+        Calibration(*found.tensors["calibration"].tolist()),
+    )
+
+
+def _load_heatmaps(
+    found: Checkpoint, skeleton: Skeleton, device: torch.device | str
+) -> Callable[[Tensor], Reading]:
+    network = HeatmapNet(skeleton.num_joints, int(found.meta.config["width"]))
+    load_weights(network, found.tensors, "teacher.", found.path)
+    frozen(network, device)
+    return partial(read_both_ways, network, flip_index=skeleton.flip_index)
+
+
+def _load_keypoint_gan(
+    found: Checkpoint, skeleton: Skeleton, device: torch.device | str
+) -> Callable[[Tensor], Reading]:
+    style, width = DrawingStyle.from_dict(found.meta.style), int(found.meta.config["width"])
+    painter = SkeletonPainter(style.channels, width)
+    reader = SkeletonReader(skeleton.num_joints, style.channels, width)
+    load_weights(painter, found.tensors, "painter_ema.", found.path)
+    load_weights(reader, found.tensors, "reader.", found.path)
+    for network in (painter, reader):
+        frozen(network, device)
+    return partial(paint_and_read, painter, reader, Renderer(skeleton, style, torch.device(device)))
+
+
+@torch.no_grad()
+def paint_and_read(
+    painter: torch.nn.Module, reader: torch.nn.Module, render: Renderer, images: Tensor
+) -> Reading:
+    """KeypointGAN's reading; belief falls with what the mirrored picture says otherwise.
+
+    It falls too where the drawing is not that of the pose that was read from it.
+    """
+    flip = list(render.skeleton.flip_index)
+    drawn = painter(torch.cat([images, images.flip(3)]))
+    plain, turned = reader(drawn).chunk(2)
+    turned = turned[:, flip] * turned.new_tensor([-1.0, 1.0])
+    unlike = (render(plain) - drawn[: len(images)]).abs().mean(dim=(1, 2, 3))
+    apart = (plain - turned).norm(dim=2) / NEAR
+    return Reading(plain, torch.exp(-0.5 * apart - unlike[:, None]))

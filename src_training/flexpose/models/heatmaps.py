@@ -1,0 +1,146 @@
+"""A small network from a person's crop to one probability map a joint.
+
+In the manner of SimpleBaseline (Xiao 2018: strided convolutions, then upsampling, one map a joint),
+with additive skips instead of deconvolutions, so that it learns on CPUs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from flexpose.geometry import FILL
+
+STRIDE = 2
+"""Crop pixels a cell of the maps."""
+NEAR = 2 * 0.1 * FILL
+"""A tenth of a person whose box fills its crop as usual, in unit space."""
+
+_WINDOW = 2  # cells around the peak that say where it is exactly
+
+
+class Reading(NamedTuple):
+    """Keypoints (n, J, 2) in unit space, and how much probability (n, J) lies near each."""
+
+    keypoints: Tensor
+    mass: Tensor
+
+
+class HeatmapNet(nn.Module):
+    """Crops (n, 3, s, s) in [-1, 1] to scores (n, J, s / 2, s / 2).
+
+    Parameters
+    ----------
+    width : channels at full resolution; 16 learns on CPUs
+    """
+
+    def __init__(self, num_joints: int, width: int = 16) -> None:
+        super().__init__()
+        sizes = [2 * width, 4 * width, 8 * width, 8 * width]
+        self.stem = nn.Sequential(_block(3, sizes[0], 5, 2), _block(sizes[0], sizes[0]))
+        self.down = nn.ModuleList(
+            nn.Sequential(_block(a, b, 3, 2), _block(b, b)) for a, b in itertools.pairwise(sizes)
+        )
+        self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(sizes))
+        self.up = nn.ModuleList(_block(size, size) for size in sizes[:-1])
+        self.out = nn.Conv2d(sizes[0], num_joints, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.stem(images.contiguous(memory_format=torch.channels_last))
+        maps = [x]
+        for stage in self.down:
+            maps.append(stage(maps[-1]))
+        x = maps.pop()
+        for narrow, up in zip(reversed(self.narrow), reversed(self.up), strict=True):
+            # narrowed before it is enlarged, which is four times cheaper
+            x = up(F.interpolate(narrow(x), scale_factor=2.0) + maps.pop())
+        return self.out(x)
+
+
+def read_maps(probabilities: Tensor, radius: float) -> Reading:
+    """Where the peaks of maps (n, J, h, w) are, to a fraction of a cell.
+
+    Parameters
+    ----------
+    probabilities : each map sums to 1
+    radius : unit space; ``mass`` is the probability of lying within it
+    """
+    h, w = probabilities.shape[2:]
+    peak = probabilities.flatten(2).argmax(dim=2)
+    row, column = peak // w, peak % w
+    grid_y, grid_x = _cells(h, probabilities), _cells(w, probabilities)
+    near_y = (torch.arange(h, device=peak.device) - row[..., None]).abs() <= _WINDOW
+    near_x = (torch.arange(w, device=peak.device) - column[..., None]).abs() <= _WINDOW
+    window = probabilities * near_y[..., None] * near_x[:, :, None]
+    window = window / window.sum(dim=(2, 3), keepdim=True).clamp_min(1e-12)
+    x, y = (window.sum(dim=2) * grid_x).sum(dim=2), (window.sum(dim=3) * grid_y).sum(dim=2)
+    distance = torch.hypot(
+        grid_x[None, None, None] - x[..., None, None],
+        grid_y[None, None, :, None] - y[..., None, None],
+    )
+    mass = (probabilities * (distance <= radius)).sum(dim=(2, 3))
+    return Reading(torch.stack([x, y], dim=2), mass)
+
+
+@torch.no_grad()
+def read_both_ways(network: nn.Module, images: Tensor, flip_index: Sequence[int]) -> Reading:
+    """Read images (n, 3, s, s) and their mirrored copies: the mean of both maps."""
+    both = network(torch.cat([images, images.flip(3)]))
+    plain, turned = both.flatten(2).softmax(dim=2).view_as(both).chunk(2)
+    return read_maps((plain + turned.flip(3)[:, list(flip_index)]) / 2, NEAR)
+
+
+def heatmap_loss(scores: Tensor, keypoints: Tensor, weights: Tensor) -> Tensor:
+    """Cross-entropy to a Gaussian of one cell about each joint, plus the L1 distance of the means.
+
+    Parameters
+    ----------
+    scores : (n, J, h, w)
+    keypoints : (n, J, 2), unit space; NaN unknown
+    weights : (n, J); joints that are unknown or outside the crop do not count
+    """
+    h, w = scores.shape[2:]
+    known = keypoints.isfinite().all(dim=2) & (keypoints.abs() <= 1).all(dim=2)
+    points = torch.where(known[..., None], keypoints, torch.zeros_like(keypoints))
+    grid_x, grid_y = _cells(w, scores), _cells(h, scores)
+    across, down = (
+        torch.exp(-0.5 * ((grid - points[..., axis, None]) / (2 / cells)).square())
+        for axis, (grid, cells) in enumerate(((grid_x, w), (grid_y, h)))
+    )
+    target = down[..., None] * across[:, :, None]
+    target = target / target.sum(dim=(2, 3), keepdim=True)
+    logs = scores.flatten(2).log_softmax(dim=2).view_as(scores)
+    entropy = -(target * logs).sum(dim=(2, 3))
+    chances = logs.exp()
+    means = torch.stack(
+        [(chances.sum(dim=2) * grid_x).sum(dim=2), (chances.sum(dim=3) * grid_y).sum(dim=2)], dim=2
+    )
+    total = entropy + (means - points).abs().sum(dim=2) / 2
+    counted = weights * known
+    return (total * counted).sum() / counted.sum().clamp_min(1e-6)
+
+
+def initialised(network: nn.Module, random: torch.Generator) -> None:
+    """Draw the weights anew, as He 2015 for ReLUs."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=random)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def _cells(count: int, like: Tensor) -> Tensor:
+    """Centres of cells in unit space: -1 and 1 are those of the crop's outer pixels."""
+    pixels = count * STRIDE
+    middle = torch.arange(count, device=like.device, dtype=like.dtype) * STRIDE + (STRIDE - 1) / 2
+    return middle / (pixels - 1) * 2 - 1
+
+
+def _block(in_ch: int, out_ch: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(in_ch, out_ch, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(out_ch), nn.ReLU(inplace=True))

@@ -1,0 +1,155 @@
+"""Job ``train-detector``: frames, shots and poses are read, then one of two methods learns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from flexpose.checkpoint import load_checkpoint
+from flexpose.compute import generator_for, prepare, resolve_device
+from flexpose.configs.detector import DetectorConfig
+from flexpose.errors import FlexPoseError
+from flexpose.events import JobEvent, PhaseChanged, WarningRaised
+from flexpose.geometry import normalised
+from flexpose.io.base import read_poses
+from flexpose.jobs import CancelToken
+from flexpose.mapping import map_poses
+from flexpose.mixup import pose_mixup
+from flexpose.models.prior import checkpoint_path
+from flexpose.poseset import PoseSet
+from flexpose.runs import RunDir
+from flexpose.sampling import PoseSampler, load_model
+from flexpose.skeleton import Skeleton
+from flexpose.training.clips import backgrounds, load_clips, load_labels
+from flexpose.training.heatmaps import HeatmapTask
+from flexpose.training.keypoint_gan import KeypointGanTask
+from flexpose.training.loop import Schedule, TrainTask, run_task
+from flexpose.training.puppets import make_puppets
+
+_POSES, _MIXUPS = (1 << 40) + 1, (1 << 40) + 2  # random streams
+
+
+def run(config: DetectorConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobEvent]:
+    """Train a detector.
+
+    Raises
+    ------
+    FlexPoseError : a method misses what it learns from, or an input does not fit another.
+    """
+    _check(config)
+    device = resolve_device(config.device)
+    prepare(device, config.threads)
+    yield PhaseChanged("reading poses")
+    shots_file = read_poses(config.shots) if config.shots is not None else None
+    skeleton, unpaired = _unpaired(config, shots_file, device)
+    yield PhaseChanged("reading frames")
+    clips = load_clips(config.frames, config.size)
+    shots = load_labels(config.shots, clips, skeleton) if config.shots else None
+    held_out = load_labels(config.validation, clips, skeleton) if config.validation else None
+    task: TrainTask
+    if config.method == "keypoint-gan":
+        task = KeypointGanTask(
+            config, skeleton, clips, torch.from_numpy(unpaired), shots, held_out, device
+        )
+    else:
+        assert shots is not None
+        yield PhaseChanged("making puppets")
+        puppets = make_puppets(
+            shots,
+            clips.images[shots.rows].permute(0, 2, 3, 1).numpy(),
+            backgrounds(config.frames, clips, shots.rows),
+            unpaired,
+            skeleton,
+            config.heatmaps.puppets,
+            config.heatmaps.nearness,
+            config.seed,
+        )
+        if config.heatmaps.puppets and not len(puppets.images):
+            yield WarningRaised(
+                "puppets",
+                f"The skeleton {skeleton.name} has no trunk of shoulders and hips, or no shot is "
+                "complete, so no puppets are made; the detector learns from the shots alone.",
+            )
+        task = HeatmapTask(config, skeleton, clips, shots, puppets, held_out, device)
+    if config.start is not None:
+        _start_from(task, config.start)
+    schedule = Schedule(
+        config.steps, config.preview_every, config.evaluate_every, config.checkpoint_every
+    )
+    yield from run_task(task, schedule, run, cancel)
+
+
+def _check(config: DetectorConfig) -> None:
+    if config.method == "heatmaps" and config.shots is None:
+        raise FlexPoseError(
+            "The method heatmaps learns from labelled frames and was given none.",
+            "Name a file of shots, or choose the method keypoint-gan.",
+        )
+    if config.shots is None and config.poses is None and config.model is None:
+        raise FlexPoseError(
+            "The method keypoint-gan needs to know what poses look like.",
+            "Name a model (an adapted run or a prior) or a file of poses.",
+        )
+    if config.poses is not None and config.model is not None:
+        raise FlexPoseError("Found both poses and a model of poses, expected one of them.")
+
+
+def _unpaired(
+    config: DetectorConfig, shots: PoseSet | None, device: torch.device
+) -> tuple[Skeleton, NDArray[np.float32]]:
+    """The skeleton that is learned, and box-normalised poses (P, J, 2) in it.
+
+    The project's skeleton, which is that of the shots, decides; without shots that of the poses.
+    """
+    random = generator_for(config.seed, _POSES)
+    if config.model is not None:
+        model = load_model(config.model, device)
+        drawn = PoseSampler(model).draw(config.num_poses, random).cpu().numpy()
+        poses = PoseSet.create(model.prior.skeleton, drawn, (2, 2))
+    elif config.poses is not None:
+        poses = read_poses(config.poses)
+    else:
+        assert shots is not None
+        complete = shots[shots.complete]
+        _enough(len(complete), len(shots), config.shots)
+        mixer = np.random.default_rng([config.seed, _MIXUPS])
+        mixed = pose_mixup(normalised(complete.keypoints), config.num_poses, mixer)
+        return shots.skeleton, normalised(mixed)
+    skeleton = shots.skeleton if shots is not None else poses.skeleton
+    poses = map_poses(poses, skeleton)
+    poses = poses[poses.complete]
+    _enough(len(poses), len(poses), config.poses)
+    return skeleton, normalised(poses.keypoints)
+
+
+def _enough(complete: int, total: int, path: Path | None) -> None:
+    if complete < 2:
+        raise FlexPoseError(
+            f"{path}: {complete} of {total} poses are complete, expected at least 2, better "
+            "thousands."
+        )
+
+
+def _start_from(task: TrainTask, path: Path) -> None:
+    """Take the weights of an earlier detector; the optimiser starts anew.
+
+    Raises
+    ------
+    FlexPoseError : it has other sizes, another skeleton or method.
+    """
+    found = load_checkpoint(checkpoint_path(path), kind="detector")
+    own, other = task.meta(), found.meta
+    for key in ("method", "width"):
+        if own.config[key] != other.config[key]:
+            raise FlexPoseError(
+                f"{path} has {key} {other.config[key]}, this training {own.config[key]}.",
+                "Start from a detector with the same settings, or from none.",
+            )
+    if own.skeleton["joints"] != other.skeleton["joints"]:
+        raise FlexPoseError(f"{path} finds the joints of another skeleton.")
+    _, train_state = task.state()
+    task.load_state(found.tensors, train_state)

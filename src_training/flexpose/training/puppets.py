@@ -1,0 +1,73 @@
+"""Training pictures by the thousand from a dozen shots: their people in adapted poses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flexpose.geometry import mirrored_unit, unit_to_canvas
+from flexpose.rendering.puppet import Anatomy, Puppet
+from flexpose.skeleton import Skeleton
+from flexpose.training.clips import Labels, placements
+
+_STREAM = 1 << 40
+
+
+@dataclass(frozen=True)
+class Puppets:
+    """Pictures uint8 (n, 3, size, size), and their keypoints (n, J, 2) in unit space."""
+
+    images: Tensor
+    keypoints: Tensor
+
+
+def make_puppets(
+    shots: Labels,
+    images: NDArray[np.uint8],
+    backgrounds: NDArray[np.uint8],
+    unpaired: NDArray[np.float32],
+    skeleton: Skeleton,
+    count: int,
+    nearness: float,
+    seed: int,
+) -> Puppets:
+    """``count`` pictures; none where the skeleton has no trunk or no shot is complete.
+
+    Each pose, or its mirror image, is taken by a shot that has much the same: the better they
+    agree, the less has to be bent and the more the picture looks like a photograph.
+
+    Parameters
+    ----------
+    images, backgrounds : uint8 (n, size, size, 3), the shots' crops and the places without people
+    unpaired : (P, J, 2), box-normalised poses
+    nearness : mean distance a joint at which a shot is taken e times more seldom
+    """
+    complete = shots.keypoints.isfinite().all(dim=2).all(dim=1).numpy()
+    anatomy, size = Anatomy.of(skeleton), images.shape[1]
+    if anatomy is None or not count or not len(unpaired) or not complete.any():
+        return Puppets(torch.zeros(0, 3, size, size, dtype=torch.uint8), torch.zeros(0))
+    places = placements(shots).numpy()
+    keypoints = shots.keypoints.numpy()[complete]
+    own = (keypoints - places[:, None, 1:]) / places[:, None, :1]
+    figures = [
+        Puppet(image, unit_to_canvas(pose, size), anatomy, background)
+        for image, pose, background in zip(
+            images[complete], keypoints, backgrounds[complete], strict=True
+        )
+    ]
+    random = np.random.default_rng([seed, _STREAM])
+    pictures, points = [], []
+    for pose in unpaired[random.integers(len(unpaired), size=count)]:
+        both = np.stack([pose, mirrored_unit(pose[None], skeleton.flip_index)[0]])
+        distance = np.abs(own - both[:, None]).mean(axis=(2, 3))
+        chances = np.exp(-(distance - distance.min()) / nearness).ravel()
+        side, shot = divmod(int(random.choice(len(chances), p=chances / chances.sum())), len(own))
+        target = both[side] * places[shot, :1] + places[shot, 1:]
+        pictures.append(figures[shot].posed(unit_to_canvas(target, size), random))
+        points.append(target)
+    stack = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+    return Puppets(stack, torch.from_numpy(np.stack(points).astype(np.float32)))
