@@ -29,7 +29,7 @@ from napari_flexpose.gentle import gentle
 
 @dataclass(frozen=True)
 class JobRequest:
-    """A job that is to run: everything is plain data but the token.
+    """A job that is to run here: everything is plain data but the token.
 
     Attributes
     ----------
@@ -45,10 +45,22 @@ class JobRequest:
 
     def events(self) -> Iterator[JobEvent]:
         """Drive the job; nothing heavy is imported before the first event is asked for."""
-        yield from recorded(guarded(self._job()), self.run)
+        yield from recorded(guarded(checked(self._job(), self.run)), self.run)
+
+    def end(self, *, keep: bool = False) -> None:
+        """Ask the job to end: cancel, or with ``keep`` stop early and finish."""
+        self.cancel.cancel(keep)
+
+    def leave(self) -> None:
+        """The window closes: a job that runs in it has to end."""
+        self.end()
+
+    @property
+    def outlives(self) -> bool:
+        """Whether the job goes on when the window is closed."""
+        return False
 
     def _job(self) -> Iterator[JobEvent]:
-        """The command's job; a COCO file that it made is checked before the end is told."""
         self._begin()
         yield PhaseChanged("loading the libraries")  # seconds, so the window should say something
         with gentle():
@@ -60,8 +72,6 @@ class JobRequest:
                 if not started and self.cancel.cancelled:
                     yield JobCancelled(0)
                     return
-                if isinstance(event, JobFinished) and str(event.result).endswith(".json"):
-                    yield from self._checked(Path(event.result))
                 yield event
 
     def _begin(self) -> None:
@@ -73,23 +83,31 @@ class JobRequest:
                 f"The folder {self.run.path} cannot be written ({error.strerror})."
             ) from error
 
-    def _checked(self, path: Path) -> Iterator[JobEvent]:
-        """What ``validate`` finds in a file; in a process of its own, for parsing blocks others."""
-        yield PhaseChanged("checking the file")
-        report = self.run.path / "check.json"
-        words = [sys.executable, "-m", "flexpose.cli", "validate", str(path), "--no-clients"]
-        done = subprocess.run(
-            [*words, "--out", str(report), "--overwrite"], capture_output=True, check=False
-        )
-        if done.returncode not in (0, 1) or not report.is_file():
-            yield WarningRaised("check", f"{path.name} could not be checked.")
-            return
-        findings = json.loads(report.read_text(encoding="utf-8"))["findings"]
-        errors = sum(finding["severity"] == "error" for finding in findings)
-        for finding in findings[:1]:
-            yield WarningRaised("check", f"{path.name}: {finding['message']}", finding["remedy"])
-        counts = {"errors": errors, "warnings": len(findings) - errors}
-        yield MetricsReady(0, counts, "check")
+
+def checked(events: Iterator[JobEvent], run: RunDir) -> Iterator[JobEvent]:
+    """The events; a COCO file that the job made is checked before its end is told."""
+    for event in events:
+        if isinstance(event, JobFinished) and str(event.result).endswith(".json"):
+            yield from _findings(Path(event.result), run.path / "check.json")
+        yield event
+
+
+def _findings(path: Path, report: Path) -> Iterator[JobEvent]:
+    """What ``validate`` finds in a file; in a process of its own, for parsing blocks others."""
+    yield PhaseChanged("checking the file")
+    words = [sys.executable, "-m", "flexpose.cli", "validate", str(path), "--no-clients"]
+    done = subprocess.run(
+        [*words, "--out", str(report), "--overwrite"], capture_output=True, check=False
+    )
+    if done.returncode not in (0, 1) or not report.is_file():
+        yield WarningRaised("check", f"{path.name} could not be checked.")
+        return
+    findings = json.loads(report.read_text(encoding="utf-8"))["findings"]
+    errors = sum(finding["severity"] == "error" for finding in findings)
+    for finding in findings[:1]:
+        yield WarningRaised("check", f"{path.name}: {finding['message']}", finding["remedy"])
+    counts = {"errors": errors, "warnings": len(findings) - errors}
+    yield MetricsReady(0, counts, "check")
 
 
 class JobRunner(Protocol):
@@ -99,7 +117,7 @@ class JobRunner(Protocol):
         """Start a job and return; ``on_event`` gets each event, a terminal one last."""
 
     def close(self, seconds: float = 5.0) -> None:
-        """Wait for a job that was asked to end, at most so long."""
+        """Leave what runs and wait until nothing of it is left here, at most so long."""
 
 
 class InlineRunner:

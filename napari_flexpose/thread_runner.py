@@ -36,13 +36,13 @@ class ThreadRunner:
         relay.happened.connect(on_event)
         worker = create_worker(_Job(request, relay), _start_thread=False, _worker_class=_JobWorker)
         assert isinstance(worker, _JobWorker)
-        worker.token = request.cancel
+        worker.request = request
         worker.finished.connect(self._ended)
         self._worker = worker
         QTimer.singleShot(_FIRST_THE_WINDOW, worker.start)
 
     def close(self, seconds: float = 5.0) -> None:
-        """Cancel what runs and wait for its end, at most so long; events still arrive meanwhile."""
+        """Leave what runs and wait for its end, at most so long; events still arrive meanwhile."""
         if self._worker is not None:
             self._worker.quit()
         wait_until(lambda: self._worker is None, seconds)
@@ -58,11 +58,11 @@ class _JobWorker(FunctionWorker[None]):  # type: ignore[misc]
     checkpoint and without a terminal event.
     """
 
-    token: CancelToken
+    request: JobRequest
 
     def quit(self) -> None:
-        """Cancel the job."""
-        self.token.cancel()
+        """Leave the job: cancel it, unless it goes on without us."""
+        self.request.leave()
 
 
 class _Relay(QObject):

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from flexpose.errors import FlexPoseError
 from flexpose.events import (
     JobCancelled,
     JobEvent,
@@ -35,6 +36,8 @@ from napari_flexpose.words import time_left
 class JobBar(QWidget):
     """Progress of the desk's job while it is of one command, and how the last one ended.
 
+    A training whose process died can be gone on with here.
+
     Parameters
     ----------
     command : whose jobs are shown
@@ -46,6 +49,8 @@ class JobBar(QWidget):
     ) -> None:
         super().__init__(parent)
         self._desk, self._command, self._steps = desk, command, steps
+        self._offering = False
+        self.title = quiet_label()
         self.phase = quiet_label()
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
@@ -61,18 +66,28 @@ class JobBar(QWidget):
         )
         self.running = QWidget()
         box = column(self.running)
-        for widget in (self.phase, self.bar, self.progress):
+        for widget in (self.title, self.phase, self.bar, self.progress):
             box.addWidget(widget)
         box.addLayout(row(self.stop, self.cancel))
         self.trouble = Trouble()
+        self.resume = action_button(
+            "Resume", "Go on from the last checkpoint.", self._resume, primary=True
+        )
+        self.dismiss = action_button(
+            "Leave it", "Ask no more. What it has saved stays in its folder.", self._dismiss
+        )
+        self.offer = QWidget()
+        column(self.offer).addLayout(row(self.resume, self.dismiss))
         self.notes = quiet_label()
         self.notes.setObjectName("notice")
         outer = column(self)
         outer.addWidget(self.running)
         outer.addWidget(self.notes)
         outer.addWidget(self.trouble)
+        outer.addWidget(self.offer)
         while_alive(self, desk.state_changed, self._on_state)
         while_alive(self, desk.happened, self._on_event)
+        while_alive(self, desk.interrupted_changed, self._show_offer)
         self.notes.hide()
         self._on_state(desk.state)
 
@@ -85,6 +100,7 @@ class JobBar(QWidget):
         self.running.setVisible(state != "idle" and self.mine)
         self.stop.setEnabled(state == "running")
         self.cancel.setEnabled(state in ("running", "stopping"))
+        self._show_offer()
         if not self.mine:
             return
         if state == "running":
@@ -95,12 +111,39 @@ class JobBar(QWidget):
             self.phase.setText("Cancelling…")
 
     def _begin(self) -> None:
+        request = self._desk.request
+        assert request is not None
+        self.title.setText(f"{request.run.path.name}. Goes on if napari closes.")
+        self.title.setVisible(request.outlives)
         self.phase.setText("Starting…")
         self.progress.setText("")
         self.bar.setRange(0, 0)
         self.notes.setText("")
         self.notes.hide()
         self.trouble.clear()
+
+    def _show_offer(self) -> None:
+        """Say what was interrupted, and offer to go on with it when nothing else runs."""
+        found = self._desk.interrupted.get(self._command)
+        if found is not None and not self._offering:
+            told = found[1]
+            self.trouble.show_error(str(told.error), told.details)
+        elif found is None and self._offering:
+            self.trouble.clear()
+        self._offering = found is not None
+        self.offer.setVisible(self._offering)
+        self.resume.setEnabled(not self._desk.busy)
+
+    def _resume(self) -> None:
+        run, _ = self._desk.interrupted[self._command]
+        try:
+            self._desk.resume(run)
+        except FlexPoseError as error:
+            self.trouble.show_error(str(error))
+
+    def _dismiss(self) -> None:
+        run, _ = self._desk.interrupted[self._command]
+        self._desk.dismiss(run)
 
     def _on_event(self, event: JobEvent) -> None:
         if not self.mine:

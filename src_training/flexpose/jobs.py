@@ -7,6 +7,7 @@ drives ``recorded(guarded(job), run)``; another process sees the same events wit
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import threading
 import time
@@ -25,12 +26,15 @@ from flexpose.events import (
     JobFailed,
     JobFinished,
     ProcessDied,
+    StepCompleted,
     event_from_json,
     event_to_json,
 )
 from flexpose.runs import RunDir
 
 _LOG_TAIL = 2000  # characters of the log that go with a ProcessDied
+_EVENTS_TAIL = 1 << 16  # bytes in which the latest step is looked for
+_LAST_ONES = frozenset(cls.__name__ for cls in TERMINAL)
 
 
 class CancelToken:
@@ -186,7 +190,7 @@ def follow_run(
                 yield event
                 return
         if last:
-            yield ProcessDied(*_last_words(run))
+            yield died(run)
             return
         # one more look after the end, for what was written in between
         last = not (alive() if alive else not run.process() or run.process_alive())
@@ -204,11 +208,45 @@ def _complete_lines(path: Path, position: int) -> tuple[list[tuple[int, str]], i
     lines = []
     for raw in data.split(b"\n")[:-1]:  # what follows the last newline is still being written
         position += len(raw) + 1
-        lines.append((position, raw.decode("utf-8")))
+        lines.append((position, raw.decode("utf-8", errors="replace")))
     return lines, position
 
 
-def _last_words(run: RunDir) -> tuple[JobFailedError, str]:
+def has_ended(run: RunDir) -> bool:
+    """Whether the run's last process told how it ended; a run without events has not."""
+    lines, _ = _complete_lines(run.events_file, _tail_start(run))
+    if not lines or lines[-1][0] <= run.process().get("events_from", 0):
+        return False
+    return _name(lines[-1][1]) in _LAST_ONES
+
+
+def last_step(run: RunDir) -> StepCompleted | None:
+    """The latest step that the run told of lately."""
+    lines, _ = _complete_lines(run.events_file, _tail_start(run))
+    for _, line in reversed(lines):
+        if _name(line) == StepCompleted.__name__:
+            event = event_from_json(line, run.path)
+            return event if isinstance(event, StepCompleted) else None
+    return None
+
+
+def _tail_start(run: RunDir) -> int:
+    """Where the latest lines of the event file begin, in bytes; the first may be cut."""
+    if not run.events_file.exists():
+        return 0
+    return max(run.events_file.stat().st_size - _EVENTS_TAIL, 0)
+
+
+def _name(line: str) -> str:
+    """Which event a line holds; empty when it is cut or damaged."""
+    try:
+        return str(json.loads(line)["event"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def died(run: RunDir) -> ProcessDied:
+    """What is to be said of a run whose process ended without a word: the end of its log."""
     log = ""
     if run.log_file.exists():
         log = run.log_file.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL:]
@@ -216,7 +254,7 @@ def _last_words(run: RunDir) -> tuple[JobFailedError, str]:
         f"The process of {run.path} ended without a word.",
         "It may have been killed for lack of memory; resume it from its last checkpoint.",
     )
-    return error, log
+    return ProcessDied(error, log)
 
 
 def run_to_completion(

@@ -104,16 +104,26 @@ class RunDir:
     def begin(self, config: ConfigBase) -> None:
         """Write what describes this run and process, before the first step.
 
-        Requests to end that an earlier process left behind are withdrawn.
+        Requests to end that an earlier process left behind are withdrawn, those for this one stay.
         """
-        for name in ("cancel", "stop"):
-            (self.path / name).unlink(missing_ok=True)
+        process = self.process()
+        if not (process.get("starting") and process["pid"] == os.getpid()):
+            self.withdraw_requests()
         dump_config(config, self.config_file)
         _write_json(self.path / "env.json", _environment(config))
+        self._write_process(os.getpid(), starting=False)
+
+    def announce(self, pid: int) -> None:
+        """Say which process will `begin` this run; by the one that has just started it."""
+        self._write_process(pid, starting=True)
+
+    def _write_process(self, pid: int, *, starting: bool) -> None:
         process = {
-            "pid": os.getpid(),
+            "pid": pid,
             "host": socket.gethostname(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "born": _born(pid),
+            "starting": starting,
             # terminal events before this byte belong to earlier processes of a resumed run
             "events_from": _whole_lines(self.events_file),
         }
@@ -139,11 +149,17 @@ class RunDir:
         process = self.process()
         if process.get("host") != socket.gethostname():
             return True
-        return _alive(int(process["pid"]))
+        pid, born = int(process["pid"]), process.get("born")
+        return _alive(pid) and (born is None or born == _born(pid))
 
     def request_cancel(self, *, keep: bool = False) -> None:
         """Ask the job, in whatever process: cancel, or with ``keep`` stop early and finish."""
         (self.path / ("stop" if keep else "cancel")).touch()
+
+    def withdraw_requests(self) -> None:
+        """Let the run go on that was asked to end."""
+        for name in ("cancel", "stop"):
+            (self.path / name).unlink(missing_ok=True)
 
 
 def _whole_lines(path: Path) -> int:
@@ -217,6 +233,18 @@ def _commit() -> str | None:
     except OSError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _born(pid: int) -> int | None:
+    """When a process began, in the system's ticks; None where only Linux could say.
+
+    Process ids are used again: in a container, the next start has the same few.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return int(stat.rpartition(")")[2].split()[19])  # the name in brackets may hold anything
 
 
 def _alive(pid: int) -> bool:

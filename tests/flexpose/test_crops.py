@@ -8,7 +8,7 @@ import pytest
 
 from flexpose.errors import DataFormatError
 from flexpose.frames import open_frames
-from flexpose.frames.crops import cut, motion_boxes
+from flexpose.frames.crops import cut, motion_boxes, place, shrunk
 from flexpose.geometry import boxes_to_crops, image_to_unit, unit_to_canvas
 from flexpose.mannequin import mannequin_frames
 
@@ -55,6 +55,39 @@ def test_motion_finds_the_mannequin(tmp_path):
         shares += _overlap(motion_boxes(frames, rows), sample.poses.boxes[order]).tolist()
     # who hardly moves is partly taken for background
     assert np.median(shares) > 0.55
+
+
+def test_other_clips_of_the_place_tell_where_a_person_who_stands_still_is(tmp_path):
+    sample = mannequin_frames(3, clips_per_action=1, frames_per_clip=8, image_size=160)
+    sample.write(tmp_path)
+    frames = open_frames(tmp_path)
+    names = list(frames.names)
+    alone, helped = [], []
+    elsewhere = [shrunk(frames.read(row)) for row in range(4, len(names), 8)]
+    other_room = np.full((160, 160, 3), 40, np.uint8)
+    for first in range(0, len(names), 8):
+        rows = range(first, first + 8)
+        order = [sample.poses.image_ids.index(names[row]) for row in rows]
+        truth = sample.poses.boxes[order]
+        alone += _overlap(motion_boxes(frames, rows, [other_room]), truth).tolist()
+        helped += _overlap(motion_boxes(frames, rows, elsewhere), truth).tolist()
+    assert np.mean(helped) > np.mean(alone) + 0.05
+
+
+def test_the_place_is_what_its_pixels_mostly_are():
+    random = np.random.default_rng(0)
+    wall = np.full((20, 30, 3), 120, np.uint8)
+    others = []
+    for _ in range(12):  # somebody in another shirt before a third of the wall in seven
+        other = wall.copy()
+        other[:, : 10 if len(others) < 7 else 0] = random.integers(0, 255, 3)
+        others.append(other)
+    clip = np.stack([others[0]] * 5)
+    np.testing.assert_array_equal(place(clip)[0], others[0])
+    another_room = np.full_like(wall, 30)
+    view, count = place(clip, [*others[1:], another_room, np.zeros((9, 9, 3), np.uint8)])
+    assert count == 11
+    np.testing.assert_array_equal(view, wall)
 
 
 def _overlap(a, b):

@@ -32,6 +32,8 @@ from flexpose.jobs import (
     cancel_on_interrupt,
     follow_run,
     guarded,
+    has_ended,
+    last_step,
     recorded,
     run_to_completion,
 )
@@ -277,3 +279,24 @@ def test_run_to_completion_returns_the_result_or_raises():
 def test_this_process_counts_as_alive(run):
     assert run.process()["pid"] == os.getpid()
     assert run.process_alive()
+
+
+def test_a_run_has_ended_once_its_last_process_told_so(run):
+    assert not has_ended(run)
+    list(recorded(guarded(job_that(JobFinished(), steps=3)), run))
+    assert has_ended(run)
+    assert last_step(run) == StepCompleted(3, 3, {"loss": 1 / 3})
+    run.begin(JobConfig())  # resumed, and not heard of since
+    assert not has_ended(run)
+    list(recorded(iter([StepCompleted(4, 9)]), run))
+    with run.events_file.open("a") as file:
+        file.write('{"event": "JobFin')  # still being written
+    assert not has_ended(run)
+    assert last_step(run) == StepCompleted(4, 9)
+
+
+def test_the_latest_step_is_found_behind_long_lines(run):
+    list(recorded(iter([StepCompleted(1, 9), StepCompleted(2, 9), JobFinished("x" * 9000)]), run))
+    assert last_step(run) == StepCompleted(2, 9)
+    list(recorded(iter([JobFinished("é" * 70_000)]), run))  # more than is looked at, cut anywhere
+    assert last_step(run) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,26 @@ def test_descriptions_begin_with_the_title_once():
     assert Sub.model_fields["steps"].description == "Steps. How many."
     assert Inner.model_fields["rank"].description == "Rank."
     assert Sub.model_fields["seed"].description.count("Seed") == 1
+
+
+def test_a_request_for_a_process_that_is_starting_is_kept(tmp_path):
+    run = RunDir.create("a", tmp_path / "out")
+    run.announce(os.getpid())
+    run.request_cancel()
+    run.begin(JobConfig())
+    assert (run.path / "cancel").exists()
+    assert run.process()["starting"] is False
+    run.begin(JobConfig())  # another start: the request was for the former one
+    assert not (run.path / "cancel").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells")
+def test_a_process_of_the_same_number_is_not_taken_for_the_runs_own(tmp_path):
+    run = RunDir.create("a", tmp_path / "out")
+    run.begin(JobConfig())
+    assert run.process_alive()
+    process = run.process()
+    (run.path / "process.json").write_text(json.dumps({**process, "born": process["born"] - 1}))
+    assert not run.process_alive()
+    (run.path / "process.json").write_text(json.dumps({**process, "born": None}))
+    assert run.process_alive()

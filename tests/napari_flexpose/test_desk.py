@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from held_runner import HeldRunner
 
 from flexpose.configs.adaptation import AdaptConfig, SampleConfig
+from flexpose.configs.base import dump_config
+from flexpose.configs.prior import PriorConfig, SourceConfig
 from flexpose.errors import DeviceMemoryError, FlexPoseError
 from flexpose.events import (
     JobCancelled,
@@ -19,6 +22,8 @@ from flexpose.events import (
     PhaseChanged,
     StepCompleted,
 )
+from flexpose.jobs import recorded
+from flexpose.runs import RunDir
 from napari_flexpose import runners
 from napari_flexpose.desk import JobDesk
 from napari_flexpose.runners import InlineRunner, JobRequest
@@ -225,3 +230,117 @@ def test_a_coco_file_that_a_job_made_is_checked(inline, tmp_path):
     checks = [event for event in events if getattr(event, "split", "") == "check"]
     assert len(checks) == 1
     assert checks[0].metrics["errors"] == 1  # no category
+
+
+# ---------------------------------------------------------------- trainings of earlier windows
+
+NO_PROCESS = 2**22 + 1  # more than a process id can be
+
+
+def earlier(folder: Path, name: str, pid: int, *events: JobEvent) -> RunDir:
+    """A run of a prior's training that an earlier window has left."""
+    run = RunDir(folder / name)
+    run.path.mkdir(parents=True)
+    source = SourceConfig(poses=folder / "poses.npz")
+    dump_config(PriorConfig(source=source, steps=500), run.config_file)
+    run.announce(pid)
+    list(recorded(iter(events), run))
+    return run
+
+
+def test_a_training_that_still_runs_is_followed_again(tmp_path):
+    run = earlier(tmp_path, "train-prior-0001", os.getpid(), StepCompleted(3, 500))
+    desk = JobDesk(HeldRunner())
+    desk.look_at(tmp_path)
+    assert desk.state == "running"
+    request = desk.request
+    assert (request.run, request.command, request.config.steps) == (run, "train-prior", 500)
+    assert not desk.interrupted
+    desk.look_at(tmp_path)  # the project tells of a change: we look again
+    assert desk.request is request
+
+
+def test_a_training_that_was_asked_to_end_is_still_ending(tmp_path):
+    for keep, state in ((True, "stopping"), (False, "cancelling")):
+        run = earlier(tmp_path / state, "train-prior-0001", os.getpid())
+        run.request_cancel(keep=keep)
+        desk = JobDesk(HeldRunner())
+        desk.look_at(tmp_path / state)
+        assert desk.state == state
+
+
+def test_an_interrupted_training_is_offered_and_never_begun(tmp_path):
+    run = earlier(tmp_path, "train-prior-0002", NO_PROCESS, StepCompleted(30, 500))
+    run.checkpoints.mkdir()
+    (run.checkpoints / "latest").write_text("step-000020\n")
+    desk = JobDesk(HeldRunner())
+    desk.look_at(tmp_path)
+    assert desk.state == "idle"
+    offered, told = desk.interrupted["train-prior"]
+    assert offered == run
+    assert str(told.error) == (
+        "train-prior-0002 was interrupted after step 30. Resume goes on from step 20."
+    )
+    desk.look_at(None)
+    assert not desk.interrupted
+
+
+@pytest.mark.parametrize("name", ["train-prior-0002", "adapt-0001", "train-prior-notes"])
+def test_what_has_ended_or_ran_in_a_window_is_not_offered(tmp_path, name):
+    earlier(tmp_path, "train-prior-0001", NO_PROCESS)
+    earlier(tmp_path, "train-prior-0003", NO_PROCESS, JobFinished())
+    earlier(tmp_path, name, NO_PROCESS)
+    desk = JobDesk(HeldRunner())
+    desk.look_at(tmp_path)
+    assert (desk.state, desk.interrupted) == ("idle", {})
+
+
+def test_a_run_of_another_computer_is_left_alone(tmp_path):
+    run = earlier(tmp_path, "train-prior-0001", NO_PROCESS)
+    (run.path / "process.json").write_text('{"pid": 1, "host": "elsewhere"}')
+    earlier(tmp_path, "train-regressor-0001", NO_PROCESS)
+    (tmp_path / "train-regressor-0001" / "process.json").write_text("{")
+    desk = JobDesk(HeldRunner())
+    desk.look_at(tmp_path)
+    assert (desk.state, desk.interrupted) == ("idle", {})
+
+
+def test_resuming_forgets_an_old_request_to_end(tmp_path):
+    run = earlier(tmp_path, "train-prior-0001", NO_PROCESS)
+    run.request_cancel()
+    runner = HeldRunner()
+    desk = JobDesk(runner)
+    desk.resume(run)
+    assert (desk.state, runner.request.running) == ("running", False)
+    assert not runner.request.cancel.cancelled
+    with pytest.raises(FlexPoseError, match="running already"):
+        desk.resume(run)
+
+
+def test_a_run_that_lives_is_not_resumed(tmp_path):
+    run = earlier(tmp_path, "train-prior-0001", os.getpid())
+    with pytest.raises(FlexPoseError, match="still runs"):
+        JobDesk(HeldRunner()).resume(run)
+
+
+def test_closing_leaves_a_training_to_itself_and_cancels_the_rest(config, tmp_path):
+    run = earlier(tmp_path, "train-prior-0001", os.getpid())
+    desk = JobDesk(HeldRunner())
+    desk.attach(run)
+    desk.close()
+    assert (desk.state, desk.ended) == ("idle", None)
+    assert not (run.path / "cancel").exists()
+    desk.start("adapt", config, tmp_path)
+    desk.close()
+    assert desk.state == "cancelling"
+
+
+def test_another_training_takes_the_place_of_an_interrupted_one(tmp_path):
+    run = earlier(tmp_path, "train-prior-0001", NO_PROCESS)
+    desk = JobDesk(HeldRunner())
+    desk.look_at(tmp_path)
+    changes: list[bool] = []
+    desk.interrupted_changed.connect(lambda: changes.append(True))
+    second = desk.start("train-prior", PriorConfig(source=SourceConfig(poses=run.path)), tmp_path)
+    assert (second.path.name, desk.interrupted) == ("train-prior-0002", {})
+    assert changes == [True]

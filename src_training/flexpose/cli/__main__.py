@@ -76,11 +76,11 @@ def _run_job(command: Command, options: Options, config: ConfigBase) -> int:
     from flexpose.runs import RunDir
 
     name = command.name.replace(" ", "-")
-    if command.writes_file:
+    if options.resume and options.out is not None:
+        run = RunDir.open(options.out)
+    elif command.writes_file:
         config = config.model_copy(update={"out": options.out, "overwrite": options.overwrite})
         run = RunDir.create(name)
-    elif options.resume and options.out is not None:
-        run = RunDir.open(options.out)
     else:
         run = RunDir.create(name, options.out, overwrite=options.overwrite)
     run.begin(config)

@@ -29,7 +29,7 @@ class Options:
     ----------
     config : YAML file with settings, or a preset's name; flags go before it
     out : run folder (else the next free one under runs/); of a quick command, a JSON report
-    resume : go on with the run in --out
+    resume : go on with the run in --out, or begin one that has settings only
     overwrite : replace the run or report in --out
     dry_run : print the settings and stop
     progress : how to show the job

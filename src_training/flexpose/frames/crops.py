@@ -19,9 +19,12 @@ Array = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 _LOOK = 160  # longer side of what motion is looked for in
-_BACKGROUND = 48  # frames whose median is the background
+_BACKGROUND = 48  # frames of a clip whose median is the background
+_SAME_LEVELS, _SAME_PLACE = 12, 0.6  # so similar, and so much of the picture, is one place
+_ALIKE = 8  # frames of other clips to one of the clip's own
 _LEAST = 10.0  # levels of 255 that differ from it, at least
 _NOISE = 6.0  # times the usual difference of a pixel
+_DARKEST, _ONE_HUE = 0.35, 0.12  # a shadow takes so much light at most, of all colours alike
 _SMALLEST = 0.002  # of the frame's area; less is no person
 _SMOOTH = 5  # frames of the running median of boxes
 
@@ -55,17 +58,20 @@ def cut(image: Image, crop: NDArray[np.floating], size: int) -> Image:
 def motion_boxes(
     frames: FrameSource,
     rows: Sequence[int],
+    elsewhere: Sequence[Image] = (),
     stop: Callable[[], bool] = lambda: False,
 ) -> Array:
     """Boxes of what moves before a background that stands still, in consecutive frames.
 
-    The background is the median over the frames; what differs from it by more than noise, and is
-    the largest such thing, is boxed. Frames without any take the boxes of their neighbours; clips
-    without any motion are boxed whole. No tracker, no training: one person, a static camera.
+    The background is what the frames show most of the time, and those of other clips in the same
+    place, see `place`; what differs from it by more than noise, and is the largest such thing, is
+    boxed. Frames without any take the boxes of their neighbours; clips without any motion are boxed
+    whole. No tracker, no training: one person, a static camera.
 
     Parameters
     ----------
     frames, rows : frames of one clip, in order, all of one size
+    elsewhere : frames of other clips, shrunk by `shrunk`
     stop : looked at before each frame; once true, the boxes so far are given up
 
     Returns
@@ -76,7 +82,7 @@ def motion_boxes(
     ------
     DataFormatError : a frame cannot be read, or has another size than the first.
     """
-    small, scale = [], 1.0
+    small = []
     width, height = frames.size(rows[0])
     for row in rows:
         if stop():
@@ -89,23 +95,82 @@ def motion_boxes(
                 f"has {image.shape[1]} x {image.shape[0]} pixels, the first of its clip "
                 f"{width} x {height}; expected frames of one static camera.",
             )
-        scale = min(1.0, _LOOK / max(width, height))
-        shape = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small.append(cv2.resize(image, shape, interpolation=cv2.INTER_AREA))
+        small.append(shrunk(image))
     stack = np.stack(small)
-    spread = np.linspace(0, len(stack) - 1, min(len(stack), _BACKGROUND)).round().astype(int)
-    background = np.median(stack[spread], axis=0).astype(np.int16)
-    found = np.array([_largest(frame, background) for frame in stack])
+    scale = max(stack.shape[1:3]) / max(width, height)
+    background, others = place(stack, elsewhere)
+    # a place seen in one clip only may hold part of the person, which darkens and is no shadow
+    found = np.array([_largest(frame, background, shadows=others > 0) for frame in stack])
     found = _filled(found, (0.0, 0.0, stack.shape[2] - 1.0, stack.shape[1] - 1.0))
     return (_smoothed(found) / scale).astype(np.float32)
 
 
-def _largest(frame: Image, background: NDArray[np.int16]) -> tuple[float, float, float, float]:
-    """Box of the largest thing that differs from the background; NaN when there is none."""
+def shrunk(image: Image) -> Image:
+    """An image at the size at which motion is looked for."""
+    height, width = image.shape[:2]
+    scale = min(1.0, _LOOK / max(width, height))
+    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(image, shape, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def place(clip: Image, elsewhere: Sequence[Image] = ()) -> tuple[Image, int]:
+    """What a clip shows when nobody is there, as far as can be told: what its pixels mostly are.
+
+    Frames of other clips that agree with it in most of the picture count too: they are of the same
+    camera, and people in other clothes. Where a person stands still all the time, he is part of the
+    place.
+
+    Parameters
+    ----------
+    clip : uint8 (n, H, W, 3)
+    elsewhere : uint8 (H, W, 3) each, of other clips
+
+    Returns
+    -------
+    uint8 (H, W, 3), and how many of the others are of the same place
+    """
+    spread = np.linspace(0, len(clip) - 1, min(len(clip), _BACKGROUND)).round().astype(int)
+    own = clip[spread]
+    view = np.median(own, axis=0)
+    same = [
+        other
+        for other in elsewhere
+        if other.shape == view.shape
+        and (np.abs(other - view).max(axis=2) < _SAME_LEVELS).mean() >= _SAME_PLACE
+    ]
+    if same:
+        # the frames of one clip are much alike, so all of them say little more than one
+        few = own[:: max(1, _ALIKE * len(own) // len(same))]
+        view = _mode(np.concatenate([few, np.stack(same)]))
+    return np.asarray(view, np.uint8), len(same)
+
+
+def _mode(pictures: Image) -> Image:
+    """Where each pixel's values lie densest, by halving: the half that spans least, and so on.
+
+    A wall seen in a third of the frames outweighs shirts of many colours; a median does not.
+    """
+    values = np.sort(pictures, axis=0)
+    while len(values) > 2:
+        half = (len(values) + 1) // 2
+        span = values[half - 1 :].astype(np.int16) - values[: len(values) - half + 1]
+        first = span.argmin(axis=0)
+        values = np.take_along_axis(values, first + np.arange(half)[:, None, None, None], axis=0)
+    return np.asarray(values.astype(np.uint16).mean(axis=0), np.uint8)
+
+
+def _largest(frame: Image, background: Image, shadows: bool) -> tuple[float, float, float, float]:
+    """Box of the largest thing that differs from the background; NaN when there is none.
+
+    With ``shadows`` what is only darker does not count.
+    """
     difference = np.abs(frame.astype(np.int16) - background).max(axis=2).astype(np.uint8)
     difference = cv2.GaussianBlur(difference, (5, 5), 0)
     least = max(_LEAST, _NOISE * float(np.median(difference)))
-    mask = (difference > least).astype(np.uint8)
+    different = difference > least
+    if shadows:
+        different &= ~_shadow(frame, background)
+    mask = different.astype(np.uint8)
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     # an arm before a ground of its colour is cut off from its body
     mask = cv2.dilate(mask, np.ones((7, 7), np.uint8))
@@ -116,6 +181,14 @@ def _largest(frame: Image, background: NDArray[np.int16]) -> tuple[float, float,
     x, y, w, h, _ = things[things[:, cv2.CC_STAT_AREA].argmax()].tolist()
     grown = 3  # by the dilation
     return (x + grown, y + grown, max(w - 2 * grown, 1), max(h - 2 * grown, 1))
+
+
+def _shadow(frame: Image, background: Image) -> NDArray[np.bool_]:
+    """Where the frame is the background, only darker: by the same factor in each colour."""
+    smooth = cv2.GaussianBlur(frame, (5, 5), 0).astype(np.float32)
+    ratio = (smooth + 1) / (background + np.float32(1))
+    low, high = ratio.min(axis=2), ratio.max(axis=2)
+    return np.asarray((high < 1) & (low > _DARKEST) & (high - low < _ONE_HUE))
 
 
 def _filled(boxes: NDArray[np.float64], whole: tuple[float, ...]) -> NDArray[np.float64]:

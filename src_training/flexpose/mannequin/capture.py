@@ -71,7 +71,7 @@ def upright(at: Mapping[str, Array]) -> NDArray[np.bool_]:
 
 
 def draw_build(rng: np.random.Generator) -> Build:
-    """A grown-up between 1.55 and 1.9 metres, slim or stout."""
+    """A grown-up between 1.55 and 2 metres, slim or stout."""
     return Build(
         height=rng.uniform(0.88, 1.06),
         trunk=rng.uniform(0.95, 1.15),
@@ -193,11 +193,11 @@ def _standing(body: Body, height: float) -> Body:
     )
 
 
-def moved(body: Body, turn: Array, places: Array) -> Body:
+def moved(body: Body, root: Array, places: Array) -> Body:
     """The body turned by a matrix (3, 3) about the vertical, then put to ``places`` (F, 3)."""
 
     def there(points: Array) -> Array:
-        return np.asarray(points @ turn.T + places)
+        return np.asarray(points @ root.T + places)
 
     return Body(
         {name: there(points) for name, points in body.joints.items()},
@@ -206,7 +206,7 @@ def moved(body: Body, turn: Array, places: Array) -> Body:
                 part,
                 start=there(part.start),
                 end=there(part.end),
-                frame=None if part.frame is None else turn @ part.frame,
+                frame=None if part.frame is None else root @ part.frame,
             )
             for part in body.parts
         ],

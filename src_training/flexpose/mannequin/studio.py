@@ -42,7 +42,7 @@ from flexpose.frames.base import natural_key
 from flexpose.io.base import atomic_write_text
 from flexpose.io.coco import write_coco
 from flexpose.jobs import CancelToken
-from flexpose.mannequin.body import Body
+from flexpose.mannequin.body import Body, turn
 from flexpose.mannequin.capture import captured_body, draw_build, joints_by_name, moved
 from flexpose.mannequin.render import Camera, solids
 from flexpose.mannequin.room import Decor, Room, build_room
@@ -201,14 +201,11 @@ def _placed(body: Body, take: Take, view: View, heading: float) -> Body:
     """The body on its captured way, shortened until all of it stays in the picture."""
     way = take.clip.points[:, 2] * [1, 1, 0]
     way = way - (way.max(axis=0) + way.min(axis=0)) / 2
-    angle = heading - view.azimuth
-    turn = np.array(
-        [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
-    )
-    way = way @ turn.T
+    root = turn(np.array([heading - view.azimuth]))[0]
+    way = way @ root.T
     longest = max(float(np.abs(way).max()), 1e-6)
     for metres in (0.8, 0.6, 0.4, 0.2, 0.0):
-        there = moved(body, turn, way * min(1.0, metres / longest))
+        there = moved(body, root, way * min(1.0, metres / longest))
         if _inside(there, view.camera):
             break
     return there

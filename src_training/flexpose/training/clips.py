@@ -15,7 +15,7 @@ from flexpose.calibration import Calibration, drift_of
 from flexpose.configs.detector import FramesConfig
 from flexpose.errors import DataFormatError, FlexPoseError
 from flexpose.frames import FrameSource, open_frames
-from flexpose.frames.crops import cut, motion_boxes
+from flexpose.frames.crops import cut, motion_boxes, place, shrunk
 from flexpose.geometry import FILL, boxes_to_crops, image_to_unit, tight_boxes, unit_to_image
 from flexpose.io.base import read_poses
 from flexpose.mapping import map_poses
@@ -23,8 +23,7 @@ from flexpose.models.heatmaps import NEAR, Reading
 from flexpose.poseset import PoseSet
 from flexpose.skeleton import Skeleton
 
-_OF_CLIP, _OTHER_CLIPS = 16, 48  # frames whose median is a background
-_SAME_LEVELS, _SAME_PLACE = 12, 0.6  # so similar, and so much of the picture, is one place
+_OF_CLIP, _OTHER_CLIPS = 16, 48  # frames of a clip, and other clips, that show its place
 
 
 @dataclass(frozen=True)
@@ -82,12 +81,15 @@ def load_clips(config: FramesConfig, size: int, stop: Callable[[], bool] = lambd
     images, crops, kept, clip = [], [], [], []
     boxes = _known_boxes(config)
     fill = 1.0 if config.crop == "whole" else FILL
-    for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(names)], strict=True)):
+    ends = [*starts[1:], len(names)]
+    motion = config.crop == "motion"
+    elsewhere = [shrunk(frames.read(row)) for row in _middles(starts, ends)] if motion else []
+    for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
         if stop():
             break
         rows = range(start, end)
-        if config.crop == "motion":
-            found = dict(zip(rows, motion_boxes(frames, rows), strict=True))
+        if motion:
+            found = dict(zip(rows, motion_boxes(frames, rows, elsewhere), strict=True))
         else:
             found = {row: box for row in rows if (box := _box(frames, row, boxes)) is not None}
         for row, box in found.items():
@@ -188,41 +190,31 @@ def signed(images: Tensor) -> Tensor:
 def backgrounds(config: FramesConfig, clips: Clips, rows: Tensor) -> NDArray[np.uint8]:
     """The places of some crops without the person, (n, size, size, 3), as far as can be told.
 
-    The median over frames of the clip and over one frame of each other clip that shows the same
-    place; where the person stands still in all of them, he is part of it.
+    See `flexpose.frames.crops.place`.
     """
     frames = open_frames(config.path)
     index = {name: i for i, name in enumerate(frames.names)}
-    middle = [index[clips.names[int(r)]] for r in _middle_rows(clips.clip)]
+    _, lengths = torch.unique_consecutive(clips.clip, return_counts=True)
+    ends = lengths.cumsum(0).tolist()
+    middle = [index[clips.names[row]] for row in _middles([0, *ends[:-1]], ends)]
+    elsewhere = [frames.read(i) for i in middle]
     found: dict[int, NDArray[np.uint8]] = {}
     out = []
     for row in rows.tolist():
         clip = int(clips.clip[row])
         if clip not in found:
             own = torch.nonzero(clips.clip == clip)[:, 0]
-            some = own[:: max(1, len(own) // _OF_CLIP)]
-            found[clip] = _median(frames, [index[clips.names[r]] for r in some.tolist()], middle)
+            some = own[:: max(1, len(own) // _OF_CLIP)].tolist()
+            own_frames = np.stack([frames.read(index[clips.names[r]]) for r in some])
+            found[clip], _ = place(own_frames, elsewhere)
         out.append(cut(found[clip], clips.crops[row], clips.images.shape[-1]))
     return np.stack(out)
 
 
-def _middle_rows(clip: Tensor) -> Tensor:
-    """The row in the middle of each clip, of at most so many clips."""
-    _, counts = torch.unique_consecutive(clip, return_counts=True)
-    rows = counts.cumsum(0) - counts + counts // 2
+def _middles(starts: list[int], ends: list[int]) -> list[int]:
+    """The row in the middle of each clip, of so many clips at most."""
+    rows = [(start + end) // 2 for start, end in zip(starts, ends, strict=True)]
     return rows[:: max(1, len(rows) // _OTHER_CLIPS)]
-
-
-def _median(frames: FrameSource, own: list[int], others: list[int]) -> NDArray[np.uint8]:
-    pictures = [frames.read(i) for i in own]
-    view = np.median(np.stack(pictures), axis=0)
-    for i in others:
-        picture = frames.read(i)
-        if i not in own and picture.shape == view.shape:
-            same = np.abs(picture - view).max(axis=2) < _SAME_LEVELS
-            if same.mean() >= _SAME_PLACE:
-                pictures.append(picture)
-    return np.asarray(np.median(np.stack(pictures), axis=0), np.uint8)
 
 
 def placements(labels: Labels) -> Tensor:
