@@ -77,3 +77,23 @@ def edge_vectors(
     start = to_rows_columns(label.points[ends[drawn, 0]])
     end = to_rows_columns(label.points[ends[drawn, 1]])
     return np.stack([start, end - start], axis=1), drawn
+
+
+def dashed(
+    vectors: NDArray[np.floating], length: float
+) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Vectors (E, 2, 2) as dashes of about this length, with gaps as long between them.
+
+    Returns
+    -------
+    float32 (D, 2, 2) the dashes, and (D,) the vector that each belongs to; a dash begins and ends
+    every vector
+    """
+    sizes = np.linalg.norm(vectors[:, 1], axis=1)
+    counts = np.maximum(np.round((sizes / max(length, 1e-6) + 1) / 2), 1).astype(np.intp)
+    owner = np.repeat(np.arange(len(vectors)), counts)
+    place = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    share = 1 / (2 * counts[owner] - 1)  # of a vector that a dash takes
+    whole = vectors[owner, 1]
+    start = vectors[owner, 0] + whole * (2 * place * share)[:, None]
+    return np.stack([start, whole * share[:, None]], axis=1).astype(np.float32), owner

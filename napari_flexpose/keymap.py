@@ -1,13 +1,13 @@
 """Every shortcut, as data: what binds keys, what the cheat sheet and the docs show.
 
-Names of keys are napari's. ``action`` is a method of `FlexPoseSession`, or of the view for what
-only concerns the screen.
+Names of keys are napari's. ``action`` is a method of `FlexPoseSession`, of the view for what only
+concerns the screen, or of `Reviewer` for what concerns suggestions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Shortcut:
     words : what it does, for people
     group : heading of the cheat sheet
     arguments : for the method
-    on_view : the method belongs to the view (`PoseLayers`), not to the session
+    of : whose method it is: the session's, the view's (`PoseLayers`) or the reviewer's
     """
 
     key: str
@@ -29,10 +29,11 @@ class Shortcut:
     words: str
     group: str
     arguments: dict[str, Any] = field(default_factory=dict)
-    on_view: bool = False
+    of: Literal["session", "view", "review"] = "session"
 
 
-_JOINT, _POSE, _FRAME, _VIEW, _WORK = "Joint", "Whole pose", "Frames", "View", "Save and undo"
+_JOINT, _POSE, _FRAME, _REVIEW = "Joint", "Whole pose", "Frames", "Suggestions"
+_VIEW, _WORK = "View", "Save and undo"
 
 SHORTCUTS = (
     Shortcut("Down", "next_joint", "Next joint", _JOINT),
@@ -42,9 +43,7 @@ SHORTCUTS = (
     Shortcut("Delete", "clear_joint", "Undecided again", _JOINT),
     Shortcut("Backspace", "clear_joint", "Undecided again", _JOINT),
     Shortcut("Shift-G", "take_suggestion", "Take its suggestion, next suggested joint", _JOINT),
-    Shortcut(
-        "Escape", "let_go", "Take a drag back; else first undecided joint", _JOINT, on_view=True
-    ),
+    Shortcut("Escape", "let_go", "Take a drag back; else first undecided joint", _JOINT, of="view"),
     Shortcut("Q", "next_mode", "Clicking mode: sequential, quick, loop", _JOINT),
     Shortcut("T", "place_template", "Place the whole template", _POSE),
     Shortcut("C", "copy_last_pose", "Copy the pose labelled last", _POSE),
@@ -77,11 +76,15 @@ SHORTCUTS = (
     Shortcut("N", "next_incomplete", "Next frame that is not complete", _FRAME),
     Shortcut("Shift-N", "previous_incomplete", "Previous frame that is not complete", _FRAME),
     Shortcut("L", "last_edited", "Frame edited last", _FRAME),
-    Shortcut("F", "fit_to_pose", "Zoom to the pose", _VIEW, on_view=True),
-    Shortcut("Shift-F", "toggle_keep_fitting", "Keep zooming to the pose", _VIEW, on_view=True),
-    Shortcut("H", "hold_to_hide", "Hide the skeleton while held", _VIEW, on_view=True),
-    Shortcut("E", "toggle_colours", "Colours tell sides or states", _VIEW, on_view=True),
-    Shortcut("F1", "show_help", "All shortcuts", _VIEW, on_view=True),
+    Shortcut("D", "remove_suggestion", "Remove the suggestion, next", _REVIEW, of="review"),
+    Shortcut("K", "following", "Next suggestion, this one stays", _REVIEW, of="review"),
+    Shortcut("J", "preceding", "Suggestion before", _REVIEW, of="review"),
+    Shortcut("B", "ask_for_many", "Preview of accepting many", _REVIEW, of="review"),
+    Shortcut("F", "fit_to_pose", "Zoom to the pose", _VIEW, of="view"),
+    Shortcut("Shift-F", "toggle_keep_fitting", "Keep zooming to the pose", _VIEW, of="view"),
+    Shortcut("H", "hold_to_hide", "Hide the skeleton while held", _VIEW, of="view"),
+    Shortcut("E", "toggle_colours", "Colours tell sides or states", _VIEW, of="view"),
+    Shortcut("F1", "show_help", "All shortcuts", _VIEW, of="view"),
     Shortcut("Control-Z", "undo", "Undo", _WORK),
     Shortcut("Control-Shift-Z", "redo", "Redo", _WORK),
     Shortcut("Control-Shift-S", "save", "Save now", _WORK),

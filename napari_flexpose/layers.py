@@ -26,6 +26,7 @@ from napari_flexpose.convert import (
     SIDE_COLOURS,
     STATE_COLOURS,
     box_vectors,
+    dashed,
     edge_vectors,
     joint_sides,
     joint_states,
@@ -33,17 +34,23 @@ from napari_flexpose.convert import (
     to_rows_columns,
 )
 from napari_flexpose.keymap import BLOCKED, SHORTCUTS
+from napari_flexpose.review import Reviewer
 from napari_flexpose.session import FlexPoseSession
 from napari_flexpose.widgets.parts import attempt
+from napari_flexpose.words import percent
 
 OUTLINE = "#111111"
 GRAB_PIXELS = 12.0  # on the screen: how near to a joint a press takes hold of it
 CLICK_PIXELS = 4.0  # on the screen: a press that moves further is a drag
 FIT_MARGIN = 1.6  # how much larger than the pose the view is after fitting
 JOINT_PIXELS, CURRENT_PIXELS = 11.0, 16.0  # on the screen: diameters of joints
+SUGGESTED_SIZES = (0.6, 0.95)  # of that: joints that are only suggested, doubtful to sure
 EDGE_PIXELS = 2.5  # on the screen
 BORDER = 0.14  # of a joint's diameter
-POINTS_OPACITY, EDGES_OPACITY, SUGGESTED_OPACITY = 1.0, 0.9, 0.5
+POINTS_OPACITY, EDGES_OPACITY = 1.0, 0.9
+SUGGESTED_OPACITIES = (0.4, 0.85)  # likewise
+UNKNOWN_CONFIDENCE = 0.5  # where nobody said how sure a suggestion is
+DASHES = 12  # and as many gaps, on a line as long as the pose; more would cost time in every drag
 UNREADABLE_SIZE = (640, 480)  # of the grey image that stands for one that cannot be read
 HINT = "click to place a joint, drag to move it, F1 for all keys"
 OVERLAY = ("text", "position", "font_size", "color", "box", "box_color", "visible")
@@ -87,9 +94,11 @@ class PoseLayers:
         self,
         viewer: napari.Viewer,
         session: FlexPoseSession,
+        reviewer: Reviewer,
         ask_help: Callable[[], None] = lambda: None,
     ) -> None:
-        self.viewer, self.session, self._ask_help = viewer, session, ask_help
+        self.viewer, self.session, self.reviewer = viewer, session, reviewer
+        self._ask_help = ask_help
         self.image: Image | None = None
         self.points: Points | None = None
         self.edges: Vectors | None = None
@@ -108,6 +117,7 @@ class PoseLayers:
             (session.frame_changed, self._on_frame),
             (session.label_changed, self._on_label),
             (session.joint_changed, self._on_label),
+            (reviewer.changed, self._on_label),
         )
         for signal, slot in self._slots:
             signal.connect(slot)
@@ -226,14 +236,26 @@ class PoseLayers:
             return
         label, skeleton = self.session.label, self.session.skeleton
         self._joints = shown_joints(label)
+        confidence = self._confidence()
         self._show_edges(label)
-        self._show_joints(label)
+        self._show_joints(label, confidence)
         names = skeleton.joints
         current = min(self.session.joint, len(names) - 1)
-        words = names[current].replace("_", " ")
-        self._name_joint(f"{words}, {current + 1} of {len(names)}")
+        words = f"{names[current].replace('_', ' ')}, {current + 1} of {len(names)}"
+        if label.suggested[current]:
+            words += ", suggested"
+            if np.isfinite(confidence[current]):
+                words += f", {percent(confidence[current])} sure"
+        self._name_joint(words)
 
-    def _show_joints(self, label: FrameLabel) -> None:
+    def _confidence(self) -> NDArray[np.float32]:
+        """How sure each joint of the frame is, as far as it is only suggested; NaN: not known."""
+        found = self.reviewer.confidence(self.session.name)
+        if found is None:
+            return np.full(self.session.skeleton.num_joints, np.nan, np.float32)
+        return found
+
+    def _show_joints(self, label: FrameLabel, confidence: NDArray[np.float32]) -> None:
         """Put a label into the points layer; what did not change is not set again: it costs."""
         assert self.points is not None
         points, joints = self.points, self._joints
@@ -242,20 +264,21 @@ class PoseLayers:
             self._by_state,
             label.state.tobytes(),
             label.suggested.tobytes(),
+            confidence.tobytes(),
         )
         with points.events.blocker_all():
             points.data = to_rows_columns(label.points[joints])
             if len(joints) and look != self._look:
                 suggested = label.suggested[joints]
                 faces = self._joint_colours(label)[joints]
-                faces[suggested, 3] = SUGGESTED_OPACITY
-                points.features = self._features(label)
+                faces[suggested, 3] = _between(SUGGESTED_OPACITIES, confidence[joints][suggested])
+                points.features = self._features(label, confidence)
                 points.face_color = faces
                 points.border_color = np.tile(_rgba(OUTLINE), (len(joints), 1))
                 points.border_width = np.where(suggested, 0.0, BORDER)
                 points.symbol = np.where(label.state[joints] == OCCLUDED, "ring", "disc")
             if len(joints):
-                points.size = self._sizes()
+                points.size = self._sizes(confidence)
             points.selected_data = set()
         self._look = look
         points.refresh(extent=False, thumbnail=False)
@@ -265,12 +288,13 @@ class PoseLayers:
             return np.array([_rgba(STATE_COLOURS[state]) for state in joint_states(label)])
         return np.array([_rgba(SIDE_COLOURS[side]) for side in joint_sides(self.session.skeleton)])
 
-    def _features(self, label: FrameLabel) -> dict[str, Any]:
+    def _features(self, label: FrameLabel, confidence: NDArray[np.float32]) -> dict[str, Any]:
         names = self.session.skeleton.joints
         return {
             "joint": [names[j] for j in self._joints],
             "visibility": [int(label.state[j]) for j in self._joints],
             "status": ["suggested" if label.suggested[j] else "manual" for j in self._joints],
+            "confidence": confidence[self._joints],
         }
 
     def _show_edges(self, label: FrameLabel) -> None:
@@ -280,6 +304,7 @@ class PoseLayers:
         sides = skeleton.edge_sides
         names = ["middle" if self._by_state else sides[edge] for edge in drawn]
         colours = [_rgba(SIDE_COLOURS[name]) for name in names]
+        vectors, colours = self._dashed(label, vectors, drawn, colours)
         if self._box is not None:
             vectors = np.concatenate([vectors, box_vectors(*self._box)])
             colours += [_rgba(BOX_COLOUR)] * 4
@@ -290,15 +315,36 @@ class PoseLayers:
                 edges.edge_width = EDGE_PIXELS / self._zoom()
         edges.refresh(extent=False, thumbnail=False)
 
-    def _sizes(self) -> NDArray[np.float64]:
+    def _dashed(
+        self,
+        label: FrameLabel,
+        vectors: NDArray[np.float32],
+        drawn: NDArray[np.intp],
+        colours: list[list[float]],
+    ) -> tuple[NDArray[np.float32], list[list[float]]]:
+        """Make dashes of the edges that end in a joint which is only suggested."""
+        ends = np.array(self.session.skeleton.edges, np.intp).reshape(-1, 2)[drawn]
+        loose = label.suggested[ends].any(axis=1)
+        if not loose.any():
+            return vectors, colours
+        extent = float(np.ptp(label.points[label.placed], axis=0).max())
+        dashes, owner = dashed(vectors[loose], extent / (2 * DASHES))
+        numbers = [*np.flatnonzero(~loose), *np.flatnonzero(loose)[owner]]
+        both = np.concatenate([vectors[~loose], dashes])
+        return both, [colours[number] for number in numbers]
+
+    def _sizes(self, confidence: NDArray[np.float32]) -> NDArray[np.float64]:
         """Diameters of the joints shown, in image pixels: always the same on the screen."""
         current = self._joints == self.session.joint
-        return np.where(current, CURRENT_PIXELS, JOINT_PIXELS) / self._zoom()
+        sizes = np.where(current, CURRENT_PIXELS, JOINT_PIXELS)
+        suggested = self.session.label.suggested[self._joints]
+        sizes[suggested] *= _between(SUGGESTED_SIZES, confidence[self._joints][suggested])
+        return sizes / self._zoom()
 
     def _on_zoom(self, event: Any) -> None:
         if self.points is None or self.edges is None or not len(self._joints):
             return
-        self.points.size = self._sizes()
+        self.points.size = self._sizes(self._confidence())
         self.edges.edge_width = EDGE_PIXELS / self._zoom()
 
     def _name_joint(self, words: str) -> None:
@@ -404,7 +450,8 @@ class PoseLayers:
         """Bind every key on our points layer object, so that no other layer feels them."""
         assert self.points is not None
         for shortcut in SHORTCUTS:
-            method = getattr(self if shortcut.on_view else self.session, shortcut.action)
+            owners = {"session": self.session, "view": self, "review": self.reviewer}
+            method = getattr(owners[shortcut.of], shortcut.action)
             if inspect.isgeneratorfunction(method):  # acts when pressed and when released
                 self.points.bind_key(shortcut.key, method, overwrite=True)
                 continue
@@ -508,3 +555,9 @@ class PoseLayers:
 
 def _rgba(colour: str) -> list[float]:
     return [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] + [1.0]
+
+
+def _between(ends: tuple[float, float], confidence: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Values from the first to the second end, as confidence goes from 0 to 1."""
+    share = np.where(np.isfinite(confidence), confidence, UNKNOWN_CONFIDENCE)
+    return ends[0] + (ends[1] - ends[0]) * share.astype(np.float64)

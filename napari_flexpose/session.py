@@ -50,6 +50,10 @@ class FlexPoseSession:
     clock : seconds, for saving in intervals
     autosave_seconds : longest time between two rewritings of the project file; the journal holds
         every edit at once
+
+    Attributes
+    ----------
+    onward : where a verdict leads; down the work list, unless somebody reviews suggestions
     """
 
     project_changed = Signal()
@@ -83,6 +87,7 @@ class FlexPoseSession:
         self.recovered = ""
         self._edited: list[str] = []  # frames, latest last
         self._saved_at = self._clock()
+        self.onward: Callable[[], None] = self.next_in_list
 
     # ------------------------------------------------------------ opening and closing
 
@@ -589,18 +594,18 @@ class FlexPoseSession:
             self.said.emit(f"{left} joints are undecided. Click them, or press X for each absent.")
             return
         self._edit(edits.judged(label, "reviewed"), "accept frame")
-        self.next_in_list()
+        self.onward()
 
     def reject(self, reason: str = "") -> None:
         """Leave the frame out, with a reason if one is given, and go to the next in the list."""
         self._edit(edits.judged(self.label, "rejected", reason), "reject frame")
-        self.next_in_list()
+        self.onward()
 
     def no_pose(self) -> None:
         """Say that nobody is to be seen here, and go to the next in the list."""
         empty = FrameLabel.empty(self.skeleton.num_joints)
         self._edit(edits.judged(empty, "no pose"), "no pose here")
-        self.next_in_list()
+        self.onward()
 
     # ------------------------------------------------------------ history
 
@@ -668,10 +673,7 @@ class FlexPoseSession:
         project = self._open_project()
         if project.edit(labels, words, gesture) is None:
             return
-        for name in labels:
-            if name in self._edited:
-                self._edited.remove(name)
-            self._edited.append(name)
+        self._edited = [*(name for name in self._edited if name not in labels), *labels]
         if self.name in labels:
             self.label_changed.emit()
         self._tell_change()

@@ -10,11 +10,11 @@ import importlib.util
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from psygnal import Signal
@@ -26,7 +26,7 @@ from flexpose.errors import ConfigError, FlexPoseError
 from flexpose.events import JobEvent, JobFinished, MapReady, MetricsReady
 from flexpose.frames import FrameSource
 from flexpose.io.base import atomic_write_text, write_poses
-from flexpose.io.coco import write_coco
+from flexpose.io.coco import CocoAnnotation, CocoDataset, write_coco
 from flexpose.io.coco_check import check_coco
 from flexpose.io.cvat import write_cvat_labels
 from flexpose.io.sleap import write_sleap
@@ -61,6 +61,8 @@ LOOK_BACK, PACES = 20, 3
 
 _Pace = tuple[tuple[object, ...], float]
 """Settings that decide how long a step or a pose takes, and the seconds that it took."""
+Unreviewed = Literal["leave out", "flag", "two files"]
+"""What becomes of suggestions that nobody has decided about, when labels are exported."""
 IN_USE = "in-use.txt"
 """File in the project's runs that names the adapted run in use."""
 
@@ -98,6 +100,10 @@ class Studio:
         project, frames = self._project(), self._frames()
         sizes: Mapping[str, tuple[int, int]] = _Sizes(frames)
         return project.shots(image_sizes=sizes)
+
+    def suggestions(self) -> PoseSet:
+        """The poses that wait for somebody to decide about them."""
+        return self._project().suggestions(image_sizes=_Sizes(self._frames()))
 
     @property
     def num_shots(self) -> int:
@@ -173,12 +179,12 @@ class Studio:
             map_poses(shots, skeleton)  # says at once which joints are missing
         self.figures = self._before = self._recall = None
         self.drop_candidate()
-        path = self._written(shots)
+        path = self.written(shots)
         self._start("adapt", load_config(AdaptConfig, overrides={**given, "shots": path}))
 
     def _with_defaults(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Settings of an adaptation with what we choose where the user did not."""
-        given = {"map": self.has_map, **_threads(), **settings}
+        given = {"map": self.has_map, **spare_threads(), **settings}
         prior = given.setdefault("prior", AdaptConfig.model_fields["prior"].default)
         draws = self._draws(prior)
         if given.get("batch_size") is None and draws is not None:
@@ -207,7 +213,7 @@ class Studio:
             config = load_config(SampleConfig, overrides={**settings, "model": self.source})
         except ConfigError:
             return ""
-        draws, measured = self._draws(self._prior_in_use()), None
+        draws, measured = self._draws(self.prior_in_use()), None
         if draws is not None and not config.images:
             measured = DRAWN_PACE[draws, self.model is not None]
         return self._takes(config, config.n, measured, least="at least ")
@@ -229,7 +235,7 @@ class Studio:
         """Whether a shipped prior draws images; None for others."""
         return {card.name: card.draws for card in self.priors()}.get(prior)
 
-    def _prior_in_use(self) -> str:
+    def prior_in_use(self) -> str:
         """The prior that `source` is or was adapted from; empty when its run cannot be read."""
         if self.model is None:
             return self.source
@@ -260,7 +266,7 @@ class Studio:
         ------
         FlexPoseError : a wrong setting, a file that exists already, or another job runs.
         """
-        given = {**_threads(), **settings, "model": self.source}
+        given = {**spare_threads(), **settings, "model": self.source}
         self._start("sample", load_config(SampleConfig, overrides=given))
 
     def _start(self, command: str, config: JobConfig) -> None:
@@ -282,10 +288,22 @@ class Studio:
 
     # ------------------------------------------------------------ files
 
-    def export_labels(self, path: Path) -> tuple[str, ...]:
+    def export_labels(
+        self,
+        path: Path,
+        unreviewed: Unreviewed = "leave out",
+        unseen: Collection[str] = (),
+    ) -> tuple[str, ...]:
         """Write the labelled poses, in the format of the name's ending.
 
-        A COCO file (``.json``) gets ``cvat_labels.json`` beside it and is checked.
+        A COCO file (``.json``) gets ``cvat_labels.json`` beside it and is checked. Each of its
+        annotations says whether a person has looked at it: ``attributes.reviewed``.
+
+        Parameters
+        ----------
+        unreviewed : what becomes of frames with suggested joints, in a COCO file; "two files" puts
+            them into ``<name>-suggestions`` beside it
+        unseen : frames that were accepted without a look, so that they are not reviewed
 
         Returns
         -------
@@ -295,18 +313,37 @@ class Studio:
         ------
         FlexPoseError : nothing is labelled, or the file cannot be written.
         """
+        if path.suffix.lower() == ".json":
+            return self._export_coco(path, unreviewed, unseen)
         shots = self._some_shots()
-        notes = [f"{counted(len(shots), 'pose')} written to {path.name}."]
+        notes = (f"{counted(len(shots), 'pose')} written to {path.name}.",)
         if path.suffix.lower() == ".slp":
             return (*notes, *write_sleap(shots, path, self._frames().root))
-        notes += write_poses(shots, path)
-        if path.suffix.lower() == ".json":
-            write_cvat_labels(shots.skeleton, path.with_name("cvat_labels.json"))
-            findings = check_coco(path)
-            notes += [finding.message for finding in findings if finding.severity == "error"]
-            if len(notes) == 1:
-                notes.append("The check found nothing wrong.")
-        return tuple(notes)
+        return (*notes, *write_poses(shots, path))
+
+    def _export_coco(
+        self, path: Path, unreviewed: Unreviewed, unseen: Collection[str]
+    ) -> tuple[str, ...]:
+        waiting = None if unreviewed == "leave out" else self.suggestions()
+        shots = self.shots()
+        if waiting is None or not len(waiting):
+            files = {path: self._some_shots()}
+        elif unreviewed == "flag":
+            files = {path: PoseSet.concat([shots, waiting])}
+        else:
+            files = {path: self._some_shots(), beside(path, "suggestions"): waiting}
+        looked_at = {*(shots.image_ids or ())} - {*unseen}
+        written: list[str] = []
+        notes: list[str] = []
+        for file, poses in files.items():
+            reviewed = [name in looked_at for name in poses.image_ids or ()]
+            notes += write_coco(_flagged(poses, reviewed), file)
+            notes += [found.message for found in check_coco(file) if found.severity == "error"]
+            written.append(_written_words(file, reviewed))
+        write_cvat_labels(shots.skeleton, path.with_name("cvat_labels.json"))
+        if waiting is not None and not len(waiting):
+            written.append("No suggestion is waiting.")
+        return (*written, *(notes or ["The check found nothing wrong."]))
 
     def export_yolo(self, folder: Path) -> Iterator[tuple[int, int]]:
         """Write the labelled poses and their images for YOLO's trainer, one image at a time.
@@ -333,7 +370,7 @@ class Studio:
             raise FlexPoseError("No frame is complete yet, so there is nothing to export.")
         return shots
 
-    def _written(self, shots: PoseSet) -> Path:
+    def written(self, shots: PoseSet) -> Path:
         """The shots as a file of their own for each job, so that later labels leave it alone."""
         folder = self._project().folder / "shots"
         folder.mkdir(exist_ok=True)
@@ -370,6 +407,7 @@ class Studio:
         self.candidate = self.figures = None
         self.model = None if self.session.project is None else _model_in_use(self._runs)
         self.model_changed.emit()
+        self.desk.look_at(None if self.session.project is None else self._runs)
 
     @property
     def _runs(self) -> Path:
@@ -386,7 +424,34 @@ class Studio:
         return self.session.frames
 
 
-def _threads() -> dict[str, int]:
+def beside(path: Path, what: str) -> Path:
+    """A file of another name beside one: ``labels-suggestions.coco.json``."""
+    name, dot, endings = path.name.partition(".")
+    return path.with_name(f"{name}-{what}{dot}{endings}")
+
+
+def _flagged(poses: PoseSet, reviewed: Sequence[bool]) -> CocoDataset:
+    """Poses that say, where other tools look too, whether a person has looked at each."""
+    return CocoDataset(
+        poses=poses,
+        annotations=tuple(
+            CocoAnnotation(
+                source="manual" if seen else "suggested",
+                reviewed=seen,
+                fields={"attributes": {"reviewed": seen}},
+            )
+            for seen in reviewed
+        ),
+    )
+
+
+def _written_words(path: Path, reviewed: Sequence[bool]) -> str:
+    words = f"{counted(len(reviewed), 'pose')} written to {path.name}"
+    unseen = len(reviewed) - sum(reviewed)
+    return f"{words}, {unseen} of them flagged as not reviewed." if unseen else f"{words}."
+
+
+def spare_threads() -> dict[str, int]:
     """All processors but one, which the window keeps."""
     return {"threads": max(1, (os.cpu_count() or 2) - 1)}
 

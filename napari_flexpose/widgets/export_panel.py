@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from flexpose.errors import FlexPoseError
 from flexpose.events import JobEvent, JobFinished, MetricsReady
 from napari_flexpose.desk import JobDesk
 from napari_flexpose.session import FlexPoseSession
-from napari_flexpose.studio import Studio
+from napari_flexpose.studio import Studio, Unreviewed
 from napari_flexpose.widgets.job_bar import (
     JobBar,
     copy_button,
@@ -40,6 +40,15 @@ _LABEL_FORMATS = (
     ("SLEAP (.slp)", ".slp", "Needs the package sleap-io."),
     ("FlexPose (.npz)", ".npz", "Everything that is known of the poses, without loss."),
 )
+_UNREVIEWED: tuple[tuple[str, Unreviewed, str], ...] = (
+    ("Labels only", "leave out", "What is only suggested stays here."),
+    (
+        "Labels and unreviewed suggestions, flagged",
+        "flag",
+        "Each annotation says whether it was reviewed: attributes.reviewed.",
+    ),
+    ("Two files", "two files", "Suggestions go to a second file beside the labels."),
+)
 _POSE_FORMATS = (
     ("COCO keypoints (.json)", ".json", False),
     ("Zarr with skeleton images (.zarr)", ".zarr", True),
@@ -48,17 +57,23 @@ _POSE_FORMATS = (
 
 
 class ExportPanel(QWidget):
-    """Two boxes: labels as they are, and generated poses."""
+    """Two boxes: labels as they are, and generated poses.
+
+    Parameters
+    ----------
+    unseen : gives the frames that were accepted without a look
+    """
 
     def __init__(
         self,
         session: FlexPoseSession,
         studio: Studio,
         desk: JobDesk,
+        unseen: Callable[[], Collection[str]] = frozenset,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self.labels = LabelsBox(session, studio)
+        self.labels = LabelsBox(session, studio, unseen)
         self.poses = PosesBox(session, studio, desk)
         outer = column(self)
         outer.addWidget(self.labels)
@@ -69,20 +84,27 @@ class ExportPanel(QWidget):
 class LabelsBox(QGroupBox):
     """Write the labelled poses in a format of the user's choice."""
 
-    def __init__(self, session: FlexPoseSession, studio: Studio) -> None:
+    def __init__(
+        self, session: FlexPoseSession, studio: Studio, unseen: Callable[[], Collection[str]]
+    ) -> None:
         super().__init__("Labels")
-        self._session, self._studio = session, studio
+        self._session, self._studio, self._unseen = session, studio, unseen
         self._left: Iterator[tuple[int, int]] | None = None
         self.format = narrow_box("Format of the labels")
         for words, ending, note in _LABEL_FORMATS:
             self.format.addItem(words, ending)
             self.format.setItemData(self.format.count() - 1, note, 3)
+        self.unreviewed = narrow_box("What is written")
+        for words, choice, note in _UNREVIEWED:
+            self.unreviewed.addItem(words, choice)
+            self.unreviewed.setItemData(self.unreviewed.count() - 1, note, 3)
+        self.format.currentIndexChanged.connect(self._on_format)
         self.button = action_button(
             "Export labels…", "Write the complete frames to a file.", self._choose
         )
         self.words = quiet_label()
         outer = column(self, margin=8)
-        outer.addLayout(labelled(("Format", self.format)))
+        outer.addLayout(labelled(("Format", self.format), ("Write", self.unreviewed)))
         outer.addWidget(self.button)
         outer.addWidget(self.words)
         self._pump = QTimer(self)
@@ -95,7 +117,9 @@ class LabelsBox(QGroupBox):
         """Write to a file, or for YOLO a new folder; what came of it is shown in words."""
         try:
             if self.format.currentData():
-                self._say("\n".join(self._studio.export_labels(path)))
+                choice = self.unreviewed.currentData()
+                notes = self._studio.export_labels(path, choice, self._unseen())
+                self._say("\n".join(notes))
                 return
             self._left, self._target = self._studio.export_yolo(path), path
             self.button.setEnabled(False)
@@ -126,6 +150,13 @@ class LabelsBox(QGroupBox):
         path, _ = QFileDialog.getSaveFileName(self, title, str(start), pattern)
         if path:
             self.export(_with_ending(path, ending))
+
+    def _on_format(self) -> None:
+        """Only COCO files can say what was reviewed."""
+        coco = self.format.currentData() == ".json"
+        self.unreviewed.setEnabled(coco)
+        if not coco:
+            self.unreviewed.setCurrentIndex(0)
 
     def _start_folder(self) -> Path:
         project = self._session.project

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -266,5 +267,11 @@ def labelled(*rows: tuple[str, QWidget]) -> QGridLayout:
 
 def while_alive(widget: QWidget, signal: SignalInstance, slot: Callable[..., Any]) -> None:
     """Connect a signal for as long as the widget lives: a deleted one must not be called."""
+
+    def disconnect() -> None:
+        # when all of a window is collected at once, the signal may have gone before the widget
+        with contextlib.suppress(AttributeError):
+            signal.disconnect(slot, missing_ok=True)
+
     signal.connect(slot)
-    widget.destroyed.connect(lambda: signal.disconnect(slot, missing_ok=True))
+    widget.destroyed.connect(disconnect)

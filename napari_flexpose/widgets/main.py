@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari
@@ -15,14 +16,17 @@ from qtpy.QtWidgets import QFrame, QLabel, QMainWindow, QScrollArea, QWidget
 from flexpose.errors import FlexPoseError
 from napari_flexpose.desk import JobDesk
 from napari_flexpose.layers import PoseLayers
+from napari_flexpose.review import Reviewer
 from napari_flexpose.session import FlexPoseSession
 from napari_flexpose.thread_runner import ThreadRunner
 from napari_flexpose.widgets.help import HelpDialog
 from napari_flexpose.widgets.label_panel import LabelPanel
 from napari_flexpose.widgets.parts import Step, attempt, column, quiet_label, row, style
 from napari_flexpose.widgets.project_panel import ProjectPanel
+from napari_flexpose.widgets.review_panel import ReviewPanel
 
 if TYPE_CHECKING:
+    from napari_flexpose.detection import Detection
     from napari_flexpose.studio import Studio
     from napari_flexpose.widgets.preview import PreviewPane
 
@@ -40,8 +44,8 @@ class FlexPoseDock(QWidget):
 
     Attributes
     ----------
-    session, desk, layers : the parts of the window, for scripts and tests
-    studio : what can be made of labels; None until something is open
+    session, reviewer, desk, layers : the parts of the window, for scripts and tests
+    studio, detection : what can be made of labels; None until something is open
     """
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
@@ -49,9 +53,11 @@ class FlexPoseDock(QWidget):
         self.viewer = napari_viewer
         settings = self._settings = plugin_settings()
         self.session = FlexPoseSession(autosave_seconds=float(settings["autosave_seconds"]))
+        self.reviewer = Reviewer(self.session)
         self.desk = JobDesk(ThreadRunner())
         self.studio: Studio | None = None
-        self.layers = PoseLayers(napari_viewer, self.session, self.show_help)
+        self.detection: Detection | None = None
+        self.layers = PoseLayers(napari_viewer, self.session, self.reviewer, self.show_help)
         self.preview: PreviewPane | None = None
         self._help: HelpDialog | None = None
         self._closing = self._closed = False
@@ -62,11 +68,22 @@ class FlexPoseDock(QWidget):
         self.label_panel = LabelPanel(
             self.session, self.layers, suggestions=int(settings["num_suggestions"])
         )
+        self.review_panel = ReviewPanel(self.session, self.reviewer)
         self.project_step = Step("Project", self.project_panel)
         self.label_step = Step("Label", self.label_panel)
         self.adapt_step = Step("Adapt", QWidget())
+        self.detect_step = Step("Detect", QWidget())
+        self.review_step = Step("Review", self.review_panel)
         self.export_step = Step("Generate and export", QWidget())
-        self.steps = (self.project_step, self.label_step, self.adapt_step, self.export_step)
+        self.steps = (
+            self.project_step,
+            self.label_step,
+            self.adapt_step,
+            self.detect_step,
+            self.review_step,
+            self.export_step,
+        )
+        self._tall = (self.label_step, self.review_step)
         self._lay_out()
         self._connect()
         self.project_step.set_open(True)
@@ -93,13 +110,15 @@ class FlexPoseDock(QWidget):
         self._restyle()
 
     def _on_toggled(self, step: Step, opened: bool) -> None:
-        """One step is open at a time; labelling takes all the room that there is."""
+        """One step is open at a time; labelling and reviewing take all the room that there is."""
         for index, other in enumerate(self.steps):
             if opened and other is not step:
                 other.set_open(False)
-            if other is self.label_step:
-                self._steps.setStretch(index, int(other.opened))
-        self._steps.setStretch(len(self.steps), int(not self.label_step.opened))
+            self._steps.setStretch(index, int(other in self._tall and other.opened))
+        room = any(other.opened for other in self._tall)
+        self._steps.setStretch(len(self.steps), int(not room))
+        if step is self.review_step:
+            self.reviewer.set_active(opened)
 
     def _restyle(self, event: Any = None) -> None:
         self.setStyleSheet(style(self.viewer.theme))
@@ -122,6 +141,8 @@ class FlexPoseDock(QWidget):
             (session.project_changed, self._on_project),
             (session.label_changed, self._look_again),
             (session.saved_changed, self._on_saved),
+            (self.reviewer.changed, self._look_again),
+            (self.reviewer.many_asked, self._open_review),
             (self.desk.state_changed, self._on_desk),
         )
         for signal, slot in self._slots:
@@ -153,18 +174,25 @@ class FlexPoseDock(QWidget):
 
     def _equip(self) -> None:
         """Make the later steps, when there is something to work on: they take long to import."""
+        from napari_flexpose.detection import Detection
         from napari_flexpose.studio import Studio
         from napari_flexpose.widgets.adapt_panel import AdaptPanel
+        from napari_flexpose.widgets.detect_panel import DetectPanel
         from napari_flexpose.widgets.export_panel import ExportPanel
         from napari_flexpose.widgets.preview import PreviewPane
 
         self.studio = Studio(self.session, self.desk)
         self.studio.model_changed.connect(self._look_again)
         adapt = AdaptPanel(self.session, self.studio, self.desk)
-        export = ExportPanel(self.session, self.studio, self.desk)
+        export = ExportPanel(self.session, self.studio, self.desk, lambda: self.reviewer.unseen)
+        self.detection = Detection(self.session, self.studio, self.desk)
+        self.detection.changed.connect(self._look_again)
+        self.detection.predicted.connect(self._review)
+        self.detect_panel = DetectPanel(self.detection, self.desk, lambda: self.reviewer.unseen)
         column(self.adapt_step.body).addWidget(adapt)
+        column(self.detect_step.body).addWidget(self.detect_panel)
         column(self.export_step.body).addWidget(export)
-        for box in (adapt.device, export.poses.device):
+        for box in (adapt.device, self.detect_panel.device, export.poses.device):
             box.setCurrentIndex(max(box.findData(self._settings["device"]), 0))
         self.preview = PreviewPane(self.session, self.studio, self.desk)
         self._dock_preview(self.preview).hide()  # now: later it would stall the start of a job
@@ -212,6 +240,14 @@ class FlexPoseDock(QWidget):
     def _on_saved(self) -> None:
         self.saved.setText(saved_words(self.session))
 
+    def _review(self, path: Path) -> None:
+        """Enter what a detector has just found, and open the step in which it is looked at."""
+        if attempt(self.session, self.reviewer.load, path):
+            self._open_review()
+
+    def _open_review(self) -> None:
+        self.review_step.set_open(True)
+
     def _look_again(self, *_: object) -> None:
         self._look.start()
 
@@ -230,11 +266,19 @@ class FlexPoseDock(QWidget):
             refused = studio.readiness()
         except FlexPoseError as error:  # an image of a labelled frame is missing
             refused = str(error)
-        working = self.desk.state != "idle"
+        request = self.desk.request if self.desk.state != "idle" else None
+        adapting = request is not None and request.command == "adapt"
         self.adapt_step.show_state(
-            self.desk.state if working else adapt_words(studio, refused),
-            "" if working else refused,
+            self.desk.state if adapting else adapt_words(studio, refused),
+            "" if adapting else refused,
         )
+        if self.detection is not None:
+            detecting, problem = self.detection.working, self.detection.readiness()
+            self.detect_step.show_state(
+                self.desk.state if detecting else detect_words(self.detection, problem),
+                "" if detecting or self.detection.detector is not None else problem,
+            )
+        self.review_step.show_state(review_words(self.reviewer))
         model = "with your model" if studio.model is not None else "with the plain prior"
         self.export_step.show_state(model)
 
@@ -273,16 +317,17 @@ class FlexPoseDock(QWidget):
             return
         self._closed = True
         self._tick.stop()
-        self._look.stop()
         if self._window is not None:
             self._window.removeEventFilter(self)
         self.desk.close()
         self.label_panel.close_panel()
         self.project_panel.close_panel()
+        self.review_panel.close_panel()
         self.layers.close()
         attempt(self.session, self.session.close)
         for signal, slot in self._slots:
             signal.disconnect(slot)
+        self._look.stop()  # closing the project may have started it once more
         self.viewer.events.theme.disconnect(self._restyle)
         if self._help is not None:
             self._help.close()
@@ -345,11 +390,26 @@ def adapt_words(studio: Studio, refused: str) -> str:
     return "model in use" if studio.model is not None else "ready"
 
 
+def review_words(reviewer: Reviewer) -> str:
+    """How far the review is, for its header."""
+    if not reviewer.loaded:
+        return "no predictions yet"
+    waiting = len(reviewer.queue)
+    return f"{waiting} of {reviewer.total} to review" if waiting else "all reviewed"
+
+
 DEFAULTS: dict[str, dict[str, Any]] = {
     "labelling": {"autosave_seconds": 30, "num_suggestions": 12},
     "jobs": {"device": "auto"},
 }
 """The pages of napari's preferences, as the manifest has them."""
+
+
+def detect_words(detection: Detection, refused: str) -> str:
+    """What the step's header says: what is in use, or what is missing."""
+    if detection.detector is not None:
+        return detection.detector.name
+    return "label more first" if refused else "ready"
 
 
 def plugin_settings() -> dict[str, Any]:

@@ -51,6 +51,7 @@ QToolButton#action {
 }
 QToolButton#action:hover { background-color: {{ primary }}; }
 QToolButton#action:pressed, QToolButton#action:checked { background-color: {{ current }}; }
+QToolButton#action[folds="true"]:checked { background-color: {{ foreground }}; }
 QToolButton#action:focus { border-color: {{ highlight }}; }
 QToolButton#action:disabled { color: {{ opacity(text, 90) }}; }
 QToolButton#action[primary="true"] { background-color: {{ current }}; font-weight: bold; }
@@ -214,7 +215,7 @@ class Step(QWidget):
         self.header.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.header.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.header.toggled.connect(self._on_toggled)
-        inner = QHBoxLayout(self.header)
+        inner = self._inside = QHBoxLayout(self.header)
         inner.setContentsMargins(0, 0, 0, 0)
         self._state = QLabel()
         self._state.setObjectName("stepState")
@@ -248,6 +249,7 @@ class Step(QWidget):
     def show_state(self, words: str, refused: str = "") -> None:
         """Say how far the step is, or in one line why it cannot be used yet."""
         self._state.setText(words)
+        self._inside.activate()  # a button does not do so when a text within it grows
         self._refused = refused
         self._why.setText(refused)
         self.header.setAccessibleName(f"{self.title}, {words}")

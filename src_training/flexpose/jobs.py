@@ -220,6 +220,12 @@ def has_ended(run: RunDir) -> bool:
     return _name(lines[-1][1]) in _LAST_ONES
 
 
+def has_finished(run: RunDir) -> bool:
+    """Whether the run's last process ended well, with a result."""
+    lines, _ = _complete_lines(run.events_file, _tail_start(run))
+    return has_ended(run) and _name(lines[-1][1]) == JobFinished.__name__
+
+
 def last_step(run: RunDir) -> StepCompleted | None:
     """The latest step that the run told of lately."""
     lines, _ = _complete_lines(run.events_file, _tail_start(run))

@@ -13,6 +13,7 @@ from flexpose.annotation.label import (
 from napari_flexpose.convert import (
     STATE_COLOURS,
     box_vectors,
+    dashed,
     edge_vectors,
     joint_sides,
     joint_states,
@@ -62,3 +63,12 @@ def test_a_box_has_four_sides():
 
 def test_sides_are_those_of_the_pairs(puppet):
     assert joint_sides(puppet) == ("middle", "middle", "left", "right", "middle")
+
+
+def test_dashes_begin_and_end_every_line_with_gaps_as_long():
+    lines = np.array([[(0, 0), (0, 10)], [(5, 5), (1, 0)]], np.float32)
+    dashes, owner = dashed(lines, 2.0)
+    assert owner.tolist() == [0, 0, 0, 1]  # a short line is one dash
+    np.testing.assert_allclose(dashes[:3, 0], [(0, 0), (0, 4), (0, 8)], atol=1e-5)
+    np.testing.assert_allclose(dashes[:3, 1], [(0, 2)] * 3, atol=1e-5)
+    np.testing.assert_array_equal(dashes[3], lines[1])

@@ -32,7 +32,7 @@ def texts(view, place: int) -> list[str]:
 
 def test_before_anything_is_open_the_steps_say_what_to_do(open_dock):
     dock = open_dock().dock
-    assert [step.opened for step in dock.steps] == [True, False, False, False]
+    assert [step.opened for step in dock.steps] == [True, *[False] * 5]
     assert dock.project_step.state == "nothing open"
     assert {step.refused for step in dock.steps[1:]} == {"Open images first."}
 
@@ -53,7 +53,7 @@ def test_headers_say_how_far_the_work_is(user, qtbot):
 
 def test_one_step_is_open_at_a_time(user):
     user.dock.adapt_step.set_open(True)
-    assert [step.opened for step in user.dock.steps] == [False, False, True, False]
+    assert [step.opened for step in user.dock.steps] == [False, False, True, *[False] * 3]
 
 
 def test_the_label_panel_mirrors_the_session(user, qtbot):
@@ -107,7 +107,7 @@ def test_every_action_of_the_keymap_has_a_button(user):
         f"{button.toolTip()} {' '.join(a.text() for a in button.menu().actions())}"
         if button.menu()
         else button.toolTip()
-        for button in user.dock.label_panel.findChildren(QToolButton)
+        for button in user.dock.findChildren(QToolButton)
     )
     by_widget = {"next_mode", "undo", "redo"}  # a box, and what they would do
     missing = [s.words for s in SHORTCUTS if s.words not in words and s.action not in by_widget]

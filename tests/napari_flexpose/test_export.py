@@ -53,6 +53,16 @@ def test_labels_are_exported_and_the_outcome_is_told(panel, tmp_path):
     assert (tmp_path / "cvat_labels.json").is_file()
 
 
+def test_only_coco_files_can_hold_suggestions(panel):
+    box = panel.labels
+    box.unreviewed.setCurrentIndex(1)
+    box.format.setCurrentIndex(box.format.findData(".slp"))
+    assert not box.unreviewed.isEnabled()
+    assert box.unreviewed.currentText() == "Labels only"
+    box.format.setCurrentIndex(0)
+    assert box.unreviewed.isEnabled()
+
+
 def test_a_place_that_cannot_be_written_is_told_in_words(panel, tmp_path):
     panel.labels.export(tmp_path / "missing" / "labels.json")
     assert "cannot be written" in panel.labels.words.text()

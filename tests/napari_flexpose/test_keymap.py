@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from napari_flexpose.keymap import BLOCKED, SHORTCUTS, help_rows, key_of, shown, tip
+from napari_flexpose.review import Reviewer
 from napari_flexpose.session import FlexPoseSession
 
 TAKEN_BY_NAPARI = {"Control-Y", "Control-S", "Control-M", "Control-W", "Control-O", "Control-Q"}
@@ -16,11 +17,16 @@ def test_no_key_does_two_things():
 
 @pytest.mark.parametrize("shortcut", SHORTCUTS, ids=lambda s: s.key)
 def test_every_key_has_its_action(shortcut):
-    if shortcut.on_view:
-        layers = pytest.importorskip("napari_flexpose.layers")
-        assert callable(getattr(layers.PoseLayers, shortcut.action))
-    else:
-        assert callable(getattr(FlexPoseSession, shortcut.action))
+    owners = {"session": FlexPoseSession, "review": Reviewer}
+    if shortcut.of == "view":
+        owners["view"] = pytest.importorskip("napari_flexpose.layers").PoseLayers
+    assert callable(getattr(owners[shortcut.of], shortcut.action))
+
+
+def test_an_action_means_one_thing():
+    """Tooltips find a key by the action's name alone."""
+    owners = {(shortcut.action, shortcut.of) for shortcut in SHORTCUTS}
+    assert len(owners) == len({action for action, _ in owners})
 
 
 def test_keys_have_names_for_people():

@@ -160,7 +160,7 @@ def test_ctrl_and_drag_place_the_template_into_a_box(user):
     assert label.suggested.all()
     assert (label.points >= (29, 19)).all() and (label.points <= (71, 91)).all()
     assert np.ptp(label.points, axis=0).max() > 35
-    assert len(edges.data) == len(user.dock.session.skeleton.edges)
+    assert len(edges.data) > 2 * len(user.dock.session.skeleton.edges)  # dashes
     assert user.viewer.scene.camera.center == centre
     user.key("Control+Z")
     assert set(state(user)) == {UNDECIDED}
@@ -193,7 +193,7 @@ def test_colours_tell_sides_or_states(user):
     user.key("E")
     occluded, suggested = layer.face_color[0], layer.face_color[1]
     np.testing.assert_allclose(occluded, [0.8, 0.475, 0.655, 1], atol=0.01)  # purple
-    np.testing.assert_allclose(suggested, [0.941, 0.894, 0.259, 0.5], atol=0.01)  # yellow
+    np.testing.assert_allclose(suggested, [0.941, 0.894, 0.259, 0.625], atol=0.01)  # yellow
     user.key("G")
     np.testing.assert_allclose(layer.face_color[1], [0, 0.62, 0.451, 1], atol=0.01)  # green
     user.key("Control+Z")
@@ -281,7 +281,7 @@ def test_template_is_suggested_until_accepted(user):
     label = user.dock.session.label
     assert label.suggested.all()
     assert set(user.dock.layers.points.features["status"]) == {"suggested"}
-    np.testing.assert_allclose(user.dock.layers.points.face_color[:, 3], 0.5)
+    np.testing.assert_allclose(user.dock.layers.points.face_color[:, 3], 0.625)
     user.key("Enter")
     label = user.dock.session.label_of("0.png")
     assert label.verdict == "reviewed"

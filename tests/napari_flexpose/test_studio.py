@@ -22,6 +22,7 @@ from flexpose.events import (
     event_to_json,
 )
 from flexpose.io.base import read_poses
+from flexpose.io.coco_read import read_coco
 from flexpose.mannequin import mannequin_frames
 from flexpose.skeleton import Skeleton
 from napari_flexpose.desk import JobDesk
@@ -292,6 +293,56 @@ def test_exported_labels_are_checked_and_come_with_cvats_labels(studio, tmp_path
     assert len(read_poses(tmp_path / "labels.json")) == 4
     cvat = json.loads((tmp_path / "cvat_labels.json").read_text(encoding="utf-8"))
     assert len(cvat[0]["sublabels"]) == 15
+
+
+def flags(path: Path) -> dict[str, tuple[object, object, object]]:
+    """What a file says of each frame: attribute for other tools, and our own fields."""
+    data = read_coco(path)
+    return {
+        name: (a.fields["attributes"]["reviewed"], a.reviewed, a.source)
+        for name, a in zip(data.poses.image_ids, data.annotations, strict=True)
+    }
+
+
+def suggest_last(studio: Studio) -> None:
+    """Make the label of the last frame a suggestion."""
+    session = studio.session
+    label = session.label_of("3.png")
+    session.apply({"3.png": replace(label, suggested=np.ones(15, bool))}, "suggest")
+
+
+MANUAL, SUGGESTED = (True, True, "manual"), (False, False, "suggested")
+
+
+def test_labels_say_whether_somebody_looked_at_them(studio, tmp_path):
+    words = studio.export_labels(tmp_path / "labels.json", unseen=["1.png"])
+    assert words[0] == "4 poses written to labels.json, 1 of them flagged as not reviewed."
+    assert flags(tmp_path / "labels.json") == {
+        **dict.fromkeys(("0.png", "2.png", "3.png"), MANUAL),
+        "1.png": SUGGESTED,
+    }
+
+
+def test_suggestions_are_left_out_flagged_or_in_a_second_file(studio, tmp_path):
+    suggest_last(studio)
+    studio.export_labels(tmp_path / "labels.json")
+    assert [*flags(tmp_path / "labels.json")] == ["0.png", "1.png", "2.png"]
+    studio.export_labels(tmp_path / "all.json", "flag")
+    assert flags(tmp_path / "all.json")["3.png"] == SUGGESTED
+    assert flags(tmp_path / "all.json")["2.png"] == MANUAL
+    words = studio.export_labels(tmp_path / "two.coco.json", "two files")
+    assert words[:2] == (
+        "3 poses written to two.coco.json.",
+        "1 pose written to two-suggestions.coco.json, 1 of them flagged as not reviewed.",
+    )
+    assert flags(tmp_path / "two-suggestions.coco.json") == {"3.png": SUGGESTED}
+    assert len(flags(tmp_path / "two.coco.json")) == 3
+
+
+def test_without_suggestions_there_is_one_file(studio, tmp_path):
+    words = studio.export_labels(tmp_path / "labels.json", "two files")
+    assert "No suggestion is waiting." in words
+    assert not (tmp_path / "labels-suggestions.json").exists()
 
 
 def test_an_abandoned_yolo_export_leaves_nothing(studio, tmp_path):

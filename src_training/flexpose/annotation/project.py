@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Literal
 
 import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from flexpose.annotation.history import Change, Edit, History
 from flexpose.annotation.journal import JOURNAL, Journal, Update, apply, journal_line
@@ -223,7 +224,11 @@ class AnnotationProject:
         return dict(Counter(frame_status(label) for label in self._state.labels.values()))
 
     def shots(
-        self, *, image_sizes: Mapping[str, tuple[int, int]], complete_only: bool = True
+        self,
+        *,
+        image_sizes: Mapping[str, tuple[int, int]],
+        complete_only: bool = True,
+        frames: Collection[str] | None = None,
     ) -> PoseSet:
         """The labelled poses, ordered by frame name, which is the image id.
 
@@ -234,6 +239,7 @@ class AnnotationProject:
         ----------
         image_sizes : width and height in pixels by frame name
         complete_only : leave out frames with an undecided joint; else one labelled joint is enough
+        frames : only these, where given
 
         Raises
         ------
@@ -242,25 +248,49 @@ class AnnotationProject:
         usable = {
             frame: label
             for frame, label in sorted(self._state.labels.items())
-            if label.verdict in ("", "reviewed")
+            if (frames is None or frame in frames)
+            and label.verdict in ("", "reviewed")
             and (label.complete or (not complete_only and (label.decided & label.placed).any()))
         }
-        missing = [frame for frame in usable if frame not in image_sizes]
+        seen = [np.where(label.decided & label.placed, label.state, 0) for label in usable.values()]
+        return self._poses(usable, seen, image_sizes, f"labels of {self.folder.name}")
+
+    def suggestions(self, *, image_sizes: Mapping[str, tuple[int, int]]) -> PoseSet:
+        """Poses that wait for a person: of frames without a verdict, a joint of which is suggested.
+
+        Joints of them that are decided count too. Ordered and refused as `shots` are.
+        """
+        waiting = {
+            frame: label
+            for frame, label in sorted(self._state.labels.items())
+            if label.suggested.any() and not label.verdict
+        }
+        seen = [np.where(label.placed, label.state, 0) for label in waiting.values()]
+        return self._poses(waiting, seen, image_sizes, f"suggestions of {self.folder.name}")
+
+    def _poses(
+        self,
+        labels: Mapping[str, FrameLabel],
+        seen: Sequence[NDArray[np.integer]],
+        image_sizes: Mapping[str, tuple[int, int]],
+        source: str,
+    ) -> PoseSet:
+        """Poses of labels, with the visibility ``seen``."""
+        missing = [frame for frame in labels if frame not in image_sizes]
         if missing:
             raise AnnotationError(
                 f"Image sizes are not known for {len(missing)} frames, such as {missing[0]}.",
                 "Find the missing images, or reject their frames.",
             )
         joints = self.skeleton.num_joints
-        points = np.array([label.points for label in usable.values()], np.float32)
-        seen = np.array([np.where(u.decided & u.placed, u.state, 0) for u in usable.values()])
+        points = np.array([label.points for label in labels.values()], np.float32)
         return PoseSet(
             skeleton=self.skeleton,
             keypoints=points.reshape(-1, joints, 2),
-            visibility=seen.reshape(-1, joints).astype(np.int8),
-            image_size=np.array([image_sizes[f] for f in usable], np.int32).reshape(-1, 2),
-            image_ids=tuple(usable),
-            source=(f"labels of {self.folder.name}",),
+            visibility=np.array(seen).reshape(-1, joints).astype(np.int8),
+            image_size=np.array([image_sizes[f] for f in labels], np.int32).reshape(-1, 2),
+            image_ids=tuple(labels),
+            source=(source,),
         )
 
     # ------------------------------------------------------------ changing

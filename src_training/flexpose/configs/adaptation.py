@@ -179,3 +179,9 @@ class DemoConfig(JobConfig):
     prior: str = Field("body15", title="Prior")
     shots: int = Field(12, ge=2, le=192, title="Labelled frames")
     n: int = Field(2000, ge=1, title="Synthetic poses")
+    detector_steps: int = Field(
+        1500,
+        ge=0,
+        title="Steps of the detector",
+        description="It then labels all other frames; 0 ends with the poses.",
+    )

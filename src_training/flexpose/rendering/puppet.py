@@ -30,10 +30,11 @@ _TRUNK_MARGIN = 0.12
 _BEYOND = {"head": 0.9, "wrist": 0.55, "ankle": 0.4}
 _USUAL_BEYOND = 0.1
 """How far flesh goes on beyond the last joint, as a share of its limb: skull, hand, foot."""
-_REACH = 1.8  # radii from which a pixel still belongs to the nearest limb
+_REACH, _BLIND_REACH = 1.8, 1.3
+"""Radii within which a pixel belongs to the nearest limb, with and without a matte."""
 _STRETCH = (0.3, 2.5)  # a foreshortened limb is stretched no further
 _FRONT_ARMS = 0.75  # share of arms before the trunk
-_COVERED = 0.75  # share of the bones that a matte must show to be trusted
+_COVERED = 0.5  # share of each bone that a matte must show to be trusted
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Anatomy:
     radius : of each limb, a share of the trunk's length
     beyond : how far each goes on beyond its end, a share of its length
     trunk : joints whose hull is the trunk
+    trunk_mirror : the same, left and right exchanged
     side : -1, 1 or 0 of each limb: which side it is on
     raised : whether each limb is (part of) an arm, which may be before or behind the trunk
     """
@@ -54,6 +56,7 @@ class Anatomy:
     radius: tuple[float, ...]
     beyond: tuple[float, ...]
     trunk: tuple[int, ...]
+    trunk_mirror: tuple[int, ...]
     side: tuple[int, ...]
     raised: tuple[bool, ...]
 
@@ -74,6 +77,7 @@ class Anatomy:
                 for _, b in limbs
             ),
             trunk,
+            tuple(skeleton.flip_index[joint] for joint in trunk),
             tuple(_side(skeleton.joints[b]) for _, b in limbs),
             tuple(kinds[a] in ("shoulder", "elbow") for a, _ in limbs),
         )
@@ -120,12 +124,32 @@ class Puppet:
             self.background = background
         self._parts = list(self._cut(distance, matte))
 
-    def posed(self, pose: NDArray[np.floating], random: np.random.Generator) -> Image:
-        """The person in another pose (J, 2), pixels, complete: uint8 (H, W, 3)."""
+    def posed(
+        self,
+        pose: NDArray[np.floating],
+        random: np.random.Generator,
+        background: Image | None = None,
+        dye: float = 0.0,
+    ) -> Image:
+        """The person in another pose.
+
+        Parameters
+        ----------
+        pose : (J, 2), pixels, complete
+        random : which limbs are in front, and the dye
+        background : uint8 (H, W, 3) to stand before; the own one when None
+        dye : trunk with arms, legs, and head each get light of another colour, whose red, green
+            and blue differ from white by at most this share
+
+        Returns
+        -------
+        uint8 (H, W, 3)
+        """
         pose = pose.astype(np.float32)
         scale = self.anatomy.length(pose) / self.anatomy.length(self.pose)
-        out = self.background.astype(np.float32)
+        out = (self.background if background is None else background).astype(np.float32)
         height, width = out.shape[:2]
+        lights = random.uniform(1 - dye, 1 + dye, (3, 3)).astype(np.float32)
         for part in self._order(random):
             map_to = self._map(part, pose, scale)
             alpha = cv2.warpAffine(self._parts[part], map_to, (width, height))[..., None]
@@ -133,16 +157,25 @@ class Puppet:
             colour = cv2.warpAffine(
                 self.image, map_to, (width, height), None, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
             )
-            out += (colour - out) * alpha
+            out += (colour * lights[self._garment(part)] - out) * alpha
         return np.clip(np.rint(out), 0, 255).astype(np.uint8)
 
+    def _garment(self, part: int) -> int:
+        """0 for trunk and arms, 1 for legs, 2 for the head and what else is in the middle."""
+        if part == len(self.anatomy.limbs) or self.anatomy.raised[part]:
+            return 0
+        return 1 if self.anatomy.side[part] else 2
+
     def _covered(self, matte: Array) -> float:
-        """Share of points on the limbs at which the matte sees a person."""
-        a, b = (self.pose[[limb[end] for limb in self.anatomy.limbs]] for end in (0, 1))
-        points = np.concatenate([a + t * (b - a) for t in (0.15, 0.35, 0.5, 0.65, 0.85)])
-        x, y = np.rint(points).astype(int).T
+        """How much of the least seen bone the matte shows: who stands on one spot is half there."""
+        trunk = self.pose[list(self.anatomy.trunk)]
+        a = np.concatenate([self.pose[[a for a, _ in self.anatomy.limbs]], trunk])
+        b = np.concatenate([self.pose[[b for _, b in self.anatomy.limbs]], trunk[::-1]])
+        points = np.stack([a + t * (b - a) for t in (0.15, 0.35, 0.5, 0.65, 0.85)])
+        x, y = np.rint(points).astype(int).transpose(2, 0, 1)
         inside = (x >= 0) & (y >= 0) & (x < matte.shape[1]) & (y < matte.shape[0])
-        return float(matte[y[inside], x[inside]].mean()) if inside.any() else 0.0
+        seen = matte[y.clip(0, matte.shape[0] - 1), x.clip(0, matte.shape[1] - 1)]
+        return float(np.where(inside, seen, 1).mean(axis=0).min())
 
     def _distances(self) -> Array:
         """(L + 1, H, W): distance to each limb, and last to the trunk, in their radii."""
@@ -177,7 +210,8 @@ class Puppet:
         """Soft masks (H, W) of the parts: around each bone, and what is nearest to it."""
         nearest = distance.argmin(axis=0)
         for part, own in enumerate(distance):
-            mask = ((own < 1) | ((nearest == part) & (own < _REACH))).astype(np.float32)
+            reach = _BLIND_REACH if matte is None else _REACH
+            mask = ((own < 1) | ((nearest == part) & (own < reach))).astype(np.float32)
             if matte is not None:
                 mask *= matte
             yield np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.5), np.float32)
@@ -207,9 +241,12 @@ class Puppet:
         if part < len(self.anatomy.limbs):
             a, b = self.anatomy.limbs[part]
             return _along(self.pose[a], self.pose[b], pose[a], pose[b], scale)
-        joints = list(self.anatomy.trunk)
-        source, target = self.pose[joints], pose[joints]
-        return _least_squares(source, target, scale)
+        source = self.pose[list(self.anatomy.trunk)]
+        # who turns round has his left side on the right: a shirt is taken as it is, not squeezed
+        targets = (pose[list(order)] for order in (self.anatomy.trunk, self.anatomy.trunk_mirror))
+        return min(
+            (_least_squares(source, target, scale) for target in targets), key=lambda fit: fit[1]
+        )[0]
 
 
 def _matte(image: Image, background: Image) -> Array:
@@ -235,8 +272,8 @@ def _direction(vector: Array) -> tuple[float, float]:
     return (float(vector[0]) / length, float(vector[1]) / length) if length > 1e-3 else (0.0, 1.0)
 
 
-def _least_squares(source: Array, target: Array, scale: float) -> Array:
-    """Affine map of some points to others, held near a similarity of the usual scale.
+def _least_squares(source: Array, target: Array, scale: float) -> tuple[Array, float]:
+    """Affine map of some points to others, held near a similarity of the usual scale; its error.
 
     A trunk seen from its side has its joints on a line, which leaves its width open.
     """
@@ -246,4 +283,5 @@ def _least_squares(source: Array, target: Array, scale: float) -> Array:
     turn = u @ np.diag([1.0, np.linalg.det(u @ vt)]) @ vt
     weight = 0.1 * float((x * x).sum())  # of staying a similarity
     matrix = (y.T @ x + weight * scale * turn) @ np.linalg.inv(x.T @ x + weight * np.eye(2))
-    return np.column_stack([matrix, new_middle - matrix @ middle]).astype(np.float32)
+    error = float(np.square(y - x @ matrix.T).sum())
+    return np.column_stack([matrix, new_middle - matrix @ middle]).astype(np.float32), error

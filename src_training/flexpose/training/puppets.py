@@ -15,6 +15,7 @@ from flexpose.skeleton import Skeleton
 from flexpose.training.clips import Labels, placements
 
 _STREAM = 1 << 40
+_VARIED, _DYE = 0.4, 0.3  # share of puppets in other places and clothes, and how other these are
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,16 @@ def make_puppets(
         chances = np.exp(-(distance - distance.min()) / nearness).ravel()
         side, shot = divmod(int(random.choice(len(chances), p=chances / chances.sum())), len(own))
         target = both[side] * places[shot, :1] + places[shot, 1:]
-        pictures.append(figures[shot].posed(unit_to_canvas(target, size), random))
+        elsewhere = figures[int(random.integers(len(figures)))].background
+        varied = bool(random.random() < _VARIED)
+        pictures.append(
+            figures[shot].posed(
+                unit_to_canvas(target, size),
+                random,
+                elsewhere if varied else None,
+                _DYE if varied else 0.0,
+            )
+        )
         points.append(target)
     stack = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
     return Puppets(stack, torch.from_numpy(np.stack(points).astype(np.float32)))

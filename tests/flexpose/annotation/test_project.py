@@ -286,6 +286,30 @@ def test_suggested_joints_are_no_labels_in_shots(project):
     assert shots.image_ids == ("one",) and shots.visibility.tolist() == [[0, 2, 0]]
 
 
+def test_shots_of_some_frames_need_the_sizes_of_these_only(project):
+    project.edit({"a": WHOLE, "b": WHOLE}, "all")
+    assert project.shots(image_sizes={"b": (9, 9)}, frames=["b"]).image_ids == ("b",)
+
+
+def test_suggestions_are_the_frames_that_wait_for_a_verdict(project):
+    offered = edits.suggestion(EMPTY, np.ones((3, 2)), np.array([2, 2, 2], np.int8))
+    project.edit(
+        {
+            "whole": WHOLE,
+            "offered": offered,
+            "half": edits.place(offered, 1, 3, 4),
+            "bad": edits.judged(offered, "rejected"),
+        },
+        "all",
+    )
+    waiting = project.suggestions(image_sizes=dict.fromkeys(("offered", "half"), (9, 9)))
+    assert waiting.image_ids == ("half", "offered")
+    assert waiting.visibility.tolist() == [[2, 2, 2]] * 2
+    assert waiting.keypoints[0].tolist() == [[1, 1], [3, 4], [1, 1]]
+    with pytest.raises(AnnotationError, match="such as half"):
+        project.suggestions(image_sizes={})
+
+
 def test_a_shot_without_an_image_size_is_named(project):
     project.edit({"a": WHOLE, "b": WHOLE}, "all")
     with pytest.raises(AnnotationError, match="not known for 1 frames, such as b"):

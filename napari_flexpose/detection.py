@@ -1,0 +1,209 @@
+"""Detection: from labelled frames to suggestions on all others. Without Qt and napari.
+
+Both jobs, training and prediction, are the command line's, in processes of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from psygnal import Signal
+
+from flexpose.configs.base import load_config
+from flexpose.configs.detector import DetectorConfig, PredictConfig
+from flexpose.errors import FlexPoseError
+from flexpose.events import JobEvent, JobFinished, MetricsReady, PreviewReady
+from flexpose.io.coco import write_coco
+from flexpose.jobs import has_finished
+from flexpose.mapping import find_mapping
+from flexpose.poseset import PoseSet
+from flexpose.runs import RunDir
+from napari_flexpose.desk import JobDesk
+from napari_flexpose.session import FlexPoseSession
+from napari_flexpose.studio import Studio, spare_threads
+from napari_flexpose.words import about
+
+TRAIN, PREDICT = "train-detector", "predict"
+LEAST_SHOTS, GOOD_SHOTS = 4, 12
+HELD_FROM, HELD_EVERY = 20, 5
+"""From so many shots on every fifth is kept from training, to measure and to calibrate."""
+MEASURED_PACE = 0.29
+"""Seconds a step of 16 crops of 64 px at width 16 on one processor core (docs/detector.md)."""
+
+
+class Detection:
+    """The detector of the open project.
+
+    Attributes
+    ----------
+    detector : run of the newest training that finished; a failed one replaces nothing
+    preview : the latest pictures of a job, uint8 (n, H, W, 3), or None
+    figures : latest held-out figures of the training, by name
+    """
+
+    changed = Signal()
+    predicted = Signal(object)
+    """The file of a prediction that has just finished."""
+
+    def __init__(self, session: FlexPoseSession, studio: Studio, desk: JobDesk) -> None:
+        self.session, self.studio, self._desk = session, studio, desk
+        self.detector: Path | None = None
+        self.preview: Any = None
+        self.figures: Mapping[str, float] = {}
+        self._predict_next = False
+        desk.happened.connect(self._on_event)
+        desk.state_changed.connect(self._on_state)
+        session.project_changed.connect(self._on_project)
+        self._on_project()
+
+    # ------------------------------------------------------------ may it begin?
+
+    def readiness(self) -> str:
+        """Why training is not possible yet, in one sentence; empty when it is."""
+        if self.session.project is None:
+            return "Open images and label a dozen poses first."
+        count = self.studio.num_shots
+        if count < LEAST_SHOTS:
+            noun = "frame is" if count == 1 else "frames are"
+            return (
+                f"{count or 'No'} {noun} complete; label at least {LEAST_SHOTS}, better "
+                f"{GOOD_SHOTS}."
+            )
+        return ""
+
+    @property
+    def working(self) -> bool:
+        """Whether one of the two jobs runs."""
+        request = self._desk.request
+        ours = request is not None and request.command in (TRAIN, PREDICT)
+        return ours and self._desk.state != "idle"
+
+    def estimate(self, settings: Mapping[str, Any]) -> str:
+        """How long training takes, in one sentence; empty where it was not measured."""
+        try:
+            given = {"frames": {"path": Path("-")}, **settings}
+            config = load_config(DetectorConfig, overrides=given)
+        except FlexPoseError:
+            return ""
+        if config.method != "heatmaps" or config.device not in ("auto", "cpu"):
+            return ""
+        work = (config.size / 64) ** 2 * (config.width / 16) ** 2 * config.batch_size / 16
+        return f"Takes {about(MEASURED_PACE * work * config.steps)} on one processor core."
+
+    # ------------------------------------------------------------ jobs
+
+    def train(self, settings: Mapping[str, Any], unseen: Collection[str] = ()) -> None:
+        """Train on the labelled frames, then predict on all of them.
+
+        Parameters
+        ----------
+        settings : of `DetectorConfig`; ``frames`` may say how to crop, the path is the project's
+        unseen : frames that were accepted without a look; they teach nothing
+
+        Raises
+        ------
+        FlexPoseError : too few shots, a wrong setting, or another job runs.
+        """
+        problem = self.readiness() or self._desk.busy
+        if problem:
+            raise FlexPoseError(problem)
+        self.session.save()
+        shots = self.studio.shots()
+        shots = shots[np.array([name not in unseen for name in shots.image_ids or ()])]
+        given = {**spare_threads(), **settings, **self._poses(shots)}
+        given["frames"] = {**settings.get("frames", {}), "path": self._images}
+        load_config(DetectorConfig, overrides={**given, "shots": Path("unwritten")})
+        kept, held = _held_out(shots)
+        given["shots"] = self.studio.written(kept)
+        if held is not None:
+            given["validation"] = given["shots"].with_name(
+                given["shots"].name.replace("shots-", "held-out-")
+            )
+            write_coco(held, given["validation"])
+        self.preview, self.figures = None, {}
+        self._desk.start(TRAIN, load_config(DetectorConfig, overrides=given), self._runs)
+
+    def predict(self, crop: str = "motion") -> None:
+        """Find the pose in every frame, with the detector in use.
+
+        Raises
+        ------
+        FlexPoseError : there is none yet, or another job runs.
+        """
+        if self.detector is None:
+            raise FlexPoseError("There is no detector yet.", "Train one first.")
+        self.session.save()
+        number = sum(1 for _ in self._runs.glob("predictions-*.coco.json")) + 1
+        given = {
+            **spare_threads(),
+            "model": self.detector,
+            "frames": {"path": self._images, "crop": crop},
+            "out": self._runs / f"predictions-{number:04d}.coco.json",
+        }
+        self._desk.start(PREDICT, load_config(PredictConfig, overrides=given), self._runs)
+
+    def _poses(self, shots: PoseSet) -> dict[str, Any]:
+        """What poses may look like: the model in use, where it knows all joints of the shots."""
+        source = self.studio.source
+        prior = self.studio.skeleton_of(self.studio.prior_in_use())
+        if prior is None or find_mapping(prior, shots.skeleton).missing:
+            return {}
+        return {"model": source}
+
+    # ------------------------------------------------------------ what happens
+
+    def _on_event(self, event: JobEvent) -> None:
+        request = self._desk.request
+        if request is None or request.command not in (TRAIN, PREDICT):
+            return
+        if isinstance(event, PreviewReady):
+            self.preview = event.images
+            self.changed.emit()
+        elif isinstance(event, MetricsReady) and request.command == TRAIN:
+            self.figures = event.metrics
+            self.changed.emit()
+        elif isinstance(event, JobFinished) and request.command == TRAIN:
+            self.detector = request.run.path
+            self._predict_next = True
+            self.changed.emit()
+
+    def _on_state(self, state: str) -> None:
+        """What follows on a job begins once the desk is free."""
+        request = self._desk.request
+        if state != "idle" or request is None:
+            return
+        if self._predict_next:
+            self._predict_next = False
+            assert isinstance(request.config, DetectorConfig)
+            self.predict(request.config.frames.crop)
+        elif request.command == PREDICT and isinstance(self._desk.ended, JobFinished):
+            self.predicted.emit(Path(self._desk.ended.result))
+
+    def _on_project(self) -> None:
+        self.detector, self.preview, self.figures = None, None, {}
+        self._predict_next = False
+        if self.session.project is not None:
+            runs = sorted(self._runs.glob(f"{TRAIN}-*"), reverse=True)
+            self.detector = next((run for run in runs if has_finished(RunDir(run))), None)
+        self.changed.emit()
+
+    @property
+    def _runs(self) -> Path:
+        assert self.session.project is not None
+        return self.session.project.folder / "runs"
+
+    @property
+    def _images(self) -> Path:
+        assert self.session.project is not None
+        return self.session.project.images
+
+
+def _held_out(shots: PoseSet) -> tuple[PoseSet, PoseSet | None]:
+    """Shots to learn from, and those to measure by once there are many."""
+    if len(shots) < HELD_FROM:
+        return shots, None
+    held = np.arange(len(shots)) % HELD_EVERY == HELD_EVERY - 1
+    return shots[~held], shots[held]

@@ -1,0 +1,259 @@
+"""Train a detector on the labelled frames, watch it, and have it look at all the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QRect, QSize
+from qtpy.QtGui import QImage, QPainter, QPaintEvent
+from qtpy.QtWidgets import QCheckBox, QSizePolicy, QWidget
+
+from flexpose.configs.detector import DetectorConfig
+from flexpose.errors import FlexPoseError
+from flexpose.events import JobEvent, StepCompleted
+from napari_flexpose.desk import JobDesk
+from napari_flexpose.detection import PREDICT, TRAIN, Detection
+from napari_flexpose.widgets.config_form import ConfigForm, Fold
+from napari_flexpose.widgets.job_bar import (
+    JobBar,
+    copy_button,
+    device_box,
+    labelled,
+    narrow_box,
+    while_alive,
+)
+from napari_flexpose.widgets.parts import action_button, column, quiet_label
+from napari_flexpose.widgets.plots import LossPlot
+from napari_flexpose.words import counted, percent
+
+_ASKED_ABOVE = (
+    "frames", "shots", "model", "poses", "num_poses", "validation", "start", "steps", "device",
+    "threads", "seed", "method", "gan", "preview_every", "evaluate_every", "checkpoint_every",
+)  # fmt: skip
+_LENGTHS = (("Quick look", 600), ("Usual", 3000), ("Thorough", 8000))
+_CROPS = (
+    ("What moves (camera at rest)", "motion"),
+    ("The whole image", "whole"),
+)
+
+
+class DetectPanel(QWidget):
+    """Where the person is, how long to train, one button; then progress with pictures.
+
+    Parameters
+    ----------
+    unseen : frames that were accepted without a look
+    """
+
+    def __init__(
+        self,
+        detection: Detection,
+        desk: JobDesk,
+        unseen: Callable[[], Collection[str]],
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._detection, self._desk, self._unseen = detection, desk, unseen
+        self.setup = QWidget()
+        self.crop = narrow_box("Where the person is")
+        self.length = narrow_box("How long")
+        self.device = device_box()
+        self.again = QCheckBox("Go on from the detector in use")
+        self.again.setToolTip("Quicker; start anew when the footage has changed.")
+        self.form = ConfigForm(DetectorConfig, skip=_ASKED_ABOVE)
+        self.advanced = Fold("Advanced", self.form)
+        self.start = action_button(
+            "Train detector",
+            "Learn from your labelled frames, then suggest poses on all others.",
+            self._start,
+            primary=True,
+        )
+        self.start.setMinimumHeight(34)
+        self.ready = quiet_label()
+        self.training = JobBar(desk, TRAIN)
+        self.predicting = JobBar(desk, PREDICT, "Look")
+        self.pictures = PictureStrip()
+        self.figures = quiet_label()
+        self.loss = LossPlot()
+        self.in_use = quiet_label()
+        self.predict = action_button(
+            "Suggest poses again", "Let the detector in use look at all frames.", self._predict
+        )
+        self.copy = copy_button(desk)
+        self._fill()
+        self._arrange()
+        self._connect()
+        self._look()
+
+    def settings(self) -> dict[str, Any]:
+        """What is set here, for `Detection.train`."""
+        detector = self._detection.detector
+        going_on = self.again.isChecked() and detector is not None
+        return {
+            **self.form.values(),
+            "frames": {"crop": self.crop.currentData()},
+            "steps": self.length.currentData(),
+            "device": self.device.currentData(),
+            **({"start": detector} if going_on else {}),
+        }
+
+    # ------------------------------------------------------------ building
+
+    def _fill(self) -> None:
+        for words, crop in _CROPS:
+            self.crop.addItem(words, crop)
+        self.crop.setToolTip(
+            "What moves: one person before a background that stands still.\n"
+            "The whole image: for images without order, or a camera that moves."
+        )
+        for words, steps in _LENGTHS:
+            self.length.addItem(f"{words} ({steps:,} steps)", steps)
+        self.length.setCurrentIndex(1)
+
+    def _arrange(self) -> None:
+        setup = column(self.setup)
+        setup.addLayout(
+            labelled(("Person", self.crop), ("Train", self.length), ("Device", self.device))
+        )
+        for widget in (self.again, self.advanced, self.start, self.ready):
+            setup.addWidget(widget)
+        outer = column(self)
+        for part in (
+            self.setup,
+            self.training,
+            self.predicting,
+            self.pictures,
+            self.figures,
+            self.loss,
+            self.in_use,
+            self.predict,
+            self.copy,
+        ):
+            outer.addWidget(part)
+        outer.addStretch(1)
+
+    def _connect(self) -> None:
+        for box in (self.crop, self.length, self.device):
+            box.currentIndexChanged.connect(self._look)
+        self.form.changed.connect(self._look)
+        detection = self._detection
+        while_alive(self, detection.changed, self._look)
+        while_alive(self, detection.session.project_changed, self._look)
+        while_alive(self, detection.session.label_changed, self._look)
+        while_alive(self, detection.studio.model_changed, self._look)
+        while_alive(self, self._desk.state_changed, self._on_state)
+        while_alive(self, self._desk.happened, self._on_event)
+
+    # ------------------------------------------------------------ acting
+
+    def _start(self) -> None:
+        problem = self.form.check()
+        if problem:
+            self.advanced.set_open(True)
+            self.training.trouble.show_error(problem)
+            return
+        try:
+            self._detection.train(self.settings(), self._unseen())
+        except FlexPoseError as error:
+            self.training.trouble.show_error(str(error))
+
+    def _predict(self) -> None:
+        try:
+            self._detection.predict(self.crop.currentData())
+        except FlexPoseError as error:
+            self.predicting.trouble.show_error(str(error))
+
+    # ------------------------------------------------------------ mirroring
+
+    def _on_event(self, event: JobEvent) -> None:
+        if isinstance(event, StepCompleted) and self.training.mine:
+            self.loss.add(event.step, event.losses, event.total_steps)
+            self.loss.show()
+
+    def _on_state(self, state: str) -> None:
+        if state == "running" and self.training.mine:
+            self.loss.clear()
+        self._look()
+
+    def _look(self) -> None:
+        detection = self._detection
+        mine, running = self.training.mine or self.predicting.mine, detection.working
+        problem = detection.readiness() or self._desk.busy
+        self.start.setEnabled(not problem)
+        if not problem:
+            problem = f"{counted(detection.studio.num_shots, 'complete frame')} to learn from. "
+            problem += detection.estimate(self.settings())
+        self.ready.setText(problem)
+        self.setup.setVisible(not running)
+        detector = detection.detector
+        self.again.setVisible(detector is not None)
+        self.in_use.setVisible(not running)
+        self.in_use.setText("" if detector is None else f"Detector in use: {detector.name}.")
+        self.predict.setVisible(detector is not None and not running)
+        self.predict.setEnabled(not self._desk.busy)
+        self.pictures.show_pictures(detection.preview if mine else None)
+        self.figures.setText(_figure_words(detection.figures) if mine else "")
+        self.figures.setVisible(bool(self.figures.text()))
+        self.loss.setVisible(running and self.training.mine and bool(self.loss.steps))
+        self.copy.setVisible(mine)
+        self.copy.setText("Copy command")
+
+
+def _figure_words(figures: Any) -> str:
+    near = figures.get("pck@.1")
+    if near is None:
+        return ""
+    return f"On held-out frames {percent(near)} of the joints lie within a tenth of the crop."
+
+
+class PictureStrip(QWidget):
+    """Pictures side by side, in rows of four, as wide as there is room."""
+
+    _COLUMNS = 4
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._images: list[QImage] = []
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setToolTip("What the detector finds in some of your frames.")
+        self.hide()
+
+    def show_pictures(self, pictures: NDArray[np.uint8] | None) -> None:
+        """Show uint8 (n, H, W, 3); nothing for None."""
+        self._images = [] if pictures is None else [_image(p) for p in pictures[:8]]
+        self.setVisible(bool(self._images))
+        self.setFixedHeight(max(1, self.heightForWidth(self.width())))
+        self.update()
+
+    def hasHeightForWidth(self) -> bool:
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        """Rows of squares."""
+        rows = -(-len(self._images) // self._COLUMNS)
+        return rows * (width // self._COLUMNS)
+
+    def sizeHint(self) -> QSize:
+        return QSize(280, max(1, self.heightForWidth(280)))
+
+    def resizeEvent(self, event: Any) -> None:
+        super().resizeEvent(event)
+        self.setFixedHeight(max(1, self.heightForWidth(self.width())))
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        side = self.width() // self._COLUMNS
+        for number, image in enumerate(self._images):
+            row, column_ = divmod(number, self._COLUMNS)
+            painter.drawImage(QRect(column_ * side, row * side, side - 2, side - 2), image)
+        painter.end()
+
+
+def _image(picture: NDArray[np.uint8]) -> QImage:
+    height, width = picture.shape[:2]
+    image = QImage(picture.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+    return image.copy()  # the bytes go
