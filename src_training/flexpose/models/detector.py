@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flexpose.calibration import Calibration
 from flexpose.checkpoint import Checkpoint, load_checkpoint
-from flexpose.models.heatmaps import NEAR, HeatmapNet, Reading, read_both_ways
+from flexpose.models.heatmaps import NEAR, Reading, new_network, read_both_ways
 from flexpose.models.keypoint_gan import SkeletonPainter, SkeletonReader
 from flexpose.models.prior import checkpoint_path, frozen, load_weights
 from flexpose.rendering.soft import Renderer
@@ -62,7 +62,10 @@ def load_detector(name: str | Path, device: torch.device | str = "cpu") -> Detec
 def _load_heatmaps(
     found: Checkpoint, skeleton: Skeleton, device: torch.device | str
 ) -> Callable[[Tensor], Reading]:
-    network = HeatmapNet(skeleton.num_joints, int(found.meta.config["width"]))
+    config = found.meta.config
+    network = new_network(
+        skeleton.num_joints, int(config["width"]), config["heatmaps"]["backbone"], load=False
+    )
     load_weights(network, found.tensors, "teacher.", found.path)
     frozen(network, device)
     return partial(read_both_ways, network, flip_index=skeleton.flip_index)

@@ -14,7 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from flexpose.errors import ConfigError
-from flexpose.models.backbones import mobilenet_v2_stages, vgg_stages
+from flexpose.models.backbones import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    mobilenet_v2_stages,
+    vgg_stages,
+)
 from flexpose.models.regressor import PoseRegressor
 
 
@@ -46,8 +51,8 @@ class BackboneFeatures:
     def __init__(self, stages: torch.nn.ModuleList, min_side: int) -> None:
         self.stages = stages.eval().requires_grad_(False)
         self.min_side = min_side
-        self.mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)  # torchvision's
-        self.std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+        self.mean = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
+        self.std = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1)
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         x = images

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flexpose.geometry import FILL
+from flexpose.models.backbones import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    MOBILENET_CHANNELS,
+    mobilenet_v2_stages,
+)
 
 STRIDE = 2
 """Crop pixels a cell of the maps."""
@@ -37,29 +44,84 @@ class HeatmapNet(nn.Module):
     Parameters
     ----------
     width : channels at full resolution; 16 learns on CPUs
+    encoder : maps of the crop at strides 2, 4, 8, ...; a plain one when not given
     """
 
-    def __init__(self, num_joints: int, width: int = 16) -> None:
+    def __init__(self, num_joints: int, width: int = 16, encoder: Encoder | None = None) -> None:
         super().__init__()
-        sizes = [2 * width, 4 * width, 8 * width, 8 * width]
-        self.stem = nn.Sequential(_block(3, sizes[0], 5, 2), _block(sizes[0], sizes[0]))
-        self.down = nn.ModuleList(
-            nn.Sequential(_block(a, b, 3, 2), _block(b, b)) for a, b in itertools.pairwise(sizes)
+        self.encoder = PlainEncoder(width) if encoder is None else encoder
+        found = self.encoder.channels
+        sizes = [2 * width, 4 * width, 8 * width, 8 * width][: len(found)]
+        self.enter = nn.ModuleList(
+            nn.Identity() if a == b else nn.Conv2d(a, b, 1)
+            for a, b in zip(found, sizes, strict=True)
         )
         self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(sizes))
         self.up = nn.ModuleList(_block(size, size) for size in sizes[:-1])
         self.out = nn.Conv2d(sizes[0], num_joints, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.stem(images.contiguous(memory_format=torch.channels_last))
-        maps = [x]
-        for stage in self.down:
-            maps.append(stage(maps[-1]))
+        found = self.encoder(images.contiguous(memory_format=torch.channels_last))
+        maps = [enter(x) for enter, x in zip(self.enter, found, strict=True)]
         x = maps.pop()
         for narrow, up in zip(reversed(self.narrow), reversed(self.up), strict=True):
             # narrowed before it is enlarged, which is four times cheaper
             x = up(F.interpolate(narrow(x), scale_factor=2.0) + maps.pop())
-        return self.out(x)
+        scores: Tensor = self.out(x)
+        return scores
+
+
+class Encoder(nn.Module):
+    """Crops to maps at strides 2, 4, 8, ..., with so many ``channels``."""
+
+    channels: tuple[int, ...]
+
+
+class PlainEncoder(Encoder):
+    """Two convolutions a resolution, learned from nothing."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.channels = (2 * width, 4 * width, 8 * width, 8 * width)
+        stem = nn.Sequential(_block(3, 2 * width, 5, 2), _block(2 * width, 2 * width))
+        self.stages = nn.ModuleList([stem])
+        for a, b in itertools.pairwise(self.channels):
+            self.stages.append(nn.Sequential(_block(a, b, 3, 2), _block(b, b)))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        maps = [images]
+        for stage in self.stages:
+            maps.append(stage(maps[-1]))
+        return maps[1:]
+
+
+class MobileNetEncoder(Encoder):
+    """MobileNetV2 as ImageNet taught it, on the crop at twice its size.
+
+    Parameters
+    ----------
+    weights : torchvision's state dict, see `mobilenet_v2_stages`
+    load : False where a checkpoint brings the weights
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, weights: Path | None = None, *, load: bool = True) -> None:
+        super().__init__()
+        self.channels = MOBILENET_CHANNELS[1:]
+        self.stages = mobilenet_v2_stages(weights, load=load)
+        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x = F.interpolate(images, scale_factor=2.0, mode="bilinear", align_corners=False)
+        x = ((x + 1) / 2 - self.mean) / self.std
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps[1:]
 
 
 def read_maps(probabilities: Tensor, radius: float) -> Reading:
@@ -123,6 +185,14 @@ def heatmap_loss(scores: Tensor, keypoints: Tensor, weights: Tensor) -> Tensor:
     total = entropy + (means - points).abs().sum(dim=2) / 2
     counted = weights * known
     return (total * counted).sum() / counted.sum().clamp_min(1e-6)
+
+
+def new_network(
+    num_joints: int, width: int, backbone: str, weights: Path | None = None, *, load: bool = True
+) -> HeatmapNet:
+    """The network of a config: with a plain encoder (``none``), or with ``mobilenet``."""
+    encoder = MobileNetEncoder(weights, load=load) if backbone == "mobilenet" else None
+    return HeatmapNet(num_joints, width, encoder)
 
 
 def initialised(network: nn.Module, random: torch.Generator) -> None:

@@ -149,6 +149,8 @@ def _start_from(task: TrainTask, path: Path) -> None:
                 f"{path} has {key} {other.config[key]}, this training {own.config[key]}.",
                 "Start from a detector with the same settings, or from none.",
             )
+    if own.config["heatmaps"]["backbone"] != other.config["heatmaps"]["backbone"]:
+        raise FlexPoseError(f"{path} has another encoder than this training.")
     if own.skeleton["joints"] != other.skeleton["joints"]:
         raise FlexPoseError(f"{path} finds the joints of another skeleton.")
     _, train_state = task.state()

@@ -24,7 +24,7 @@ from flexpose.configs.detector import DetectorConfig
 from flexpose.errors import CheckpointError
 from flexpose.geometry import unit_to_canvas
 from flexpose.models.detector import UNCALIBRATED
-from flexpose.models.heatmaps import HeatmapNet, Reading, heatmap_loss, initialised, read_both_ways
+from flexpose.models.heatmaps import Reading, heatmap_loss, initialised, new_network, read_both_ways
 from flexpose.models.prior import load_weights, with_prefix
 from flexpose.rendering.raster import draw_overlay
 from flexpose.skeleton import Skeleton
@@ -36,6 +36,7 @@ from flexpose.training.puppets import Puppets
 _INIT = 1 << 40  # a random stream beside the steps
 _WARM = 0.1  # of the steps, in which the learning rate rises
 _DECAY = 1e-3
+_LEARNED_RATE = 0.2  # of the learning rate, for an encoder that knows pictures already
 _CLIP_NORM = 1.0
 _SHOWN = 192  # pixels of a preview's side; small crops are enlarged about to it
 
@@ -64,26 +65,42 @@ class HeatmapTask:
     ) -> None:
         self.config, self.skeleton, self.clips, self.device = config, skeleton, clips, device
         self.shots, self.held_out = shots, held_out
-        self.net = HeatmapNet(skeleton.num_joints, config.width)
-        initialised(self.net, generator_for(config.seed, _INIT))
+        own = config.heatmaps
+        self.net = new_network(
+            skeleton.num_joints, config.width, own.backbone, own.backbone_weights
+        )
+        learned = own.backbone != "none"
+        random = generator_for(config.seed, _INIT)
+        for name, part in self.net.named_children():
+            if not (learned and name == "encoder"):
+                initialised(part, random)
         self.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher = copy.deepcopy(self.net).requires_grad_(False)
+        # what ImageNet taught is changed more slowly than what begins at random
+        self._rates = {"encoder": own.lr * (_LEARNED_RATE if learned else 1), "rest": own.lr}
+        inside = set(self.net.encoder.parameters())
+        groups = {
+            "encoder": list(self.net.encoder.parameters()),
+            "rest": [p for p in self.net.parameters() if p not in inside],
+        }
         self.optimizer = torch.optim.AdamW(
-            self.net.parameters(), config.heatmaps.lr, weight_decay=_DECAY
+            [{"params": groups[name], "lr": rate} for name, rate in self._rates.items()],
+            weight_decay=_DECAY,
         )
         self.puppets = puppets
         self.calibration = UNCALIBRATED
 
     @property
     def lr(self) -> float:
-        return float(self.optimizer.param_groups[0]["lr"])
+        return float(self.optimizer.param_groups[-1]["lr"])
 
     # ------------------------------------------------------------ a step
 
     def step(self, step: int) -> Mapping[str, Tensor]:
         config, random = self.config.heatmaps, generator_for(self.config.seed, step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.lr * _cycle(step / self.config.steps)
+        share = _cycle(step / self.config.steps)
+        for group, rate in zip(self.optimizer.param_groups, self._rates.values(), strict=True):
+            group["lr"] = rate * share
         images, keypoints = self._labelled(random)
         images, keypoints = varied(images, keypoints, self.skeleton.flip_index, random)
         certain = torch.ones(keypoints.shape[:2], device=self.device)
@@ -98,11 +115,11 @@ class HeatmapTask:
         loss = heatmap_loss(scores[:count], keypoints[:count], certain[:count])
         losses = {"labelled": loss.detach()}
         if taught:
-            own = heatmap_loss(scores[count:], keypoints[count:], certain[count:])
+            unlabelled = heatmap_loss(scores[count:], keypoints[count:], certain[count:])
             # as many as are sure count, so that a bad teacher teaches little
-            share = (certain[count:] > 0).float().mean()
-            loss = loss + config.unlabelled_weight * share * own
-            losses |= {"unlabelled": own.detach(), "sure": share}
+            sure = (certain[count:] > 0).float().mean()
+            loss = loss + config.unlabelled_weight * sure * unlabelled
+            losses |= {"unlabelled": unlabelled.detach(), "sure": sure}
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), _CLIP_NORM)

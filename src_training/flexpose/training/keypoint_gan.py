@@ -131,7 +131,7 @@ class KeypointGanTask:
         losses, drawn = self._draw(images, others, random)
         losses |= self._judge(self.render(poses), drawn, random)
         losses |= self._read(poses, drawn)
-        self._average()
+        self._average(step - self.config.gan.reader_steps)
         return losses
 
     def _reader_alone(self, random: torch.Generator) -> dict[str, Tensor]:
@@ -200,12 +200,13 @@ class KeypointGanTask:
         optimizer.step()
 
     @torch.no_grad()
-    def _average(self) -> None:
-        """Follow Phi's weights slowly, and its batch statistics at once."""
+    def _average(self, step: int) -> None:
+        """Follow Phi's weights slowly, in its first steps faster; its batch statistics at once."""
+        keep = min(self.config.gan.ema, step / (step + 10))
         for kept, now in zip(
             self.painter_ema.parameters(), self.nets["painter"].parameters(), strict=True
         ):
-            kept.lerp_(now, 1 - self.config.gan.ema)
+            kept.lerp_(now, 1 - keep)
         statistics = self.nets["painter"].buffers()
         for own, new in zip(self.painter_ema.buffers(), statistics, strict=True):
             own.copy_(new)

@@ -15,6 +15,7 @@ from flexpose.skeleton import Skeleton
 from flexpose.training.clips import Labels, placements
 
 _STREAM = 1 << 40
+_SIDEWAYS = 0.005  # product of two facings that is neither from the front nor from behind
 _VARIED, _DYE = 0.4, 0.3  # share of puppets in other places and clothes, and how other these are
 
 
@@ -39,7 +40,9 @@ def make_puppets(
     """``count`` pictures; none where the skeleton has no trunk or no shot is complete.
 
     Each pose, or its mirror image, is taken by a shot that has much the same: the better they
-    agree, the less has to be bent and the more the picture looks like a photograph.
+    agree, the less has to be bent and the more the picture looks like a photograph. Shots from the
+    front take no poses from behind, for their left would be called right; poses that no shot can
+    take are left out, and others drawn.
 
     Parameters
     ----------
@@ -49,8 +52,9 @@ def make_puppets(
     """
     complete = shots.keypoints.isfinite().all(dim=2).all(dim=1).numpy()
     anatomy, size = Anatomy.of(skeleton), images.shape[1]
+    none = Puppets(torch.zeros(0, 3, size, size, dtype=torch.uint8), torch.zeros(0))
     if anatomy is None or not count or not len(unpaired) or not complete.any():
-        return Puppets(torch.zeros(0, 3, size, size, dtype=torch.uint8), torch.zeros(0))
+        return none
     places = placements(shots).numpy()
     keypoints = shots.keypoints.numpy()[complete]
     own = (keypoints - places[:, None, 1:]) / places[:, None, :1]
@@ -62,9 +66,16 @@ def make_puppets(
     ]
     random = np.random.default_rng([seed, _STREAM])
     pictures, points = [], []
-    for pose in unpaired[random.integers(len(unpaired), size=count)]:
+    shot_facings, pose_facings = _facings(own, anatomy), _facings(unpaired, anatomy)
+    fits = shot_facings[:, None] * pose_facings > -_SIDEWAYS  # (shots, poses)
+    possible = np.flatnonzero(fits.any(axis=0))
+    if not len(possible):
+        return none
+    for row in possible[random.integers(len(possible), size=count)]:
+        pose = unpaired[row]
         both = np.stack([pose, mirrored_unit(pose[None], skeleton.flip_index)[0]])
         distance = np.abs(own - both[:, None]).mean(axis=(2, 3))
+        distance[:, ~fits[:, row]] = np.inf
         chances = np.exp(-(distance - distance.min()) / nearness).ravel()
         side, shot = divmod(int(random.choice(len(chances), p=chances / chances.sum())), len(own))
         target = both[side] * places[shot, :1] + places[shot, 1:]
@@ -81,3 +92,13 @@ def make_puppets(
         points.append(target)
     stack = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
     return Puppets(stack, torch.from_numpy(np.stack(points).astype(np.float32)))
+
+
+def _facings(poses: NDArray[np.float32], anatomy: Anatomy) -> NDArray[np.float32]:
+    """How far the trunk's left joints are right of its right ones, (n,); below 0 from behind."""
+    trunk, mirror = list(anatomy.trunk), list(anatomy.trunk_mirror)
+    left = [a for a, b in zip(trunk, mirror, strict=True) if a < b]
+    right = [b for a, b in zip(trunk, mirror, strict=True) if a < b]
+    if not left:
+        return np.zeros(len(poses), np.float32)
+    return np.asarray((poses[:, left, 0] - poses[:, right, 0]).mean(axis=1), np.float32)

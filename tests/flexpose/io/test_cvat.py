@@ -17,6 +17,14 @@ def test_sublabels_are_named_and_ordered_as_the_joints():
     assert all(sub["type"] == "points" and sub["attributes"] == [] for sub in label["sublabels"])
 
 
+def test_whether_a_pose_was_reviewed_is_a_checkbox_that_begins_empty():
+    (attribute,) = cvat_labels(PUPPET)[0]["attributes"]
+    assert set(attribute) == {"name", "mutable", "input_type", "default_value", "values"}
+    assert (attribute["name"], attribute["input_type"]) == ("reviewed", "checkbox")
+    assert attribute["default_value"] == "false"
+    assert attribute["values"] == ["false"]
+
+
 def test_the_drawing_has_each_joint_and_edge_within_the_canvas():
     skeleton = load_skeleton("body15")
     (label,) = cvat_labels(skeleton)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from flexpose.errors import MissingDependencyError
 from flexpose.models.heatmaps import (
     HeatmapNet,
     heatmap_loss,
     initialised,
+    new_network,
     read_both_ways,
     read_maps,
 )
@@ -60,3 +62,19 @@ def test_mirrored_pictures_are_read_alike():
     turned = read_both_ways(net, images.flip(3), flip)
     expected = turned.keypoints[:, flip] * torch.tensor([-1.0, 1.0])
     torch.testing.assert_close(plain.keypoints, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("backbone", ["none", "mobilenet"])
+def test_maps_have_half_the_crops_side_with_either_encoder(backbone):
+    net = new_network(5, 4, backbone, load=False)
+    assert net(torch.zeros(2, 3, 64, 64)).shape == (2, 5, 32, 32)
+
+
+def test_an_encoder_from_imagenet_comes_with_its_weights():
+    try:
+        a, b = (new_network(5, 4, "mobilenet").encoder.state_dict() for _ in range(2))
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    fresh = new_network(5, 4, "mobilenet", load=False).encoder.state_dict()
+    assert not torch.equal(a["stages.0.0.0.weight"], fresh["stages.0.0.0.weight"])
