@@ -32,9 +32,13 @@ _USUAL_BEYOND = 0.1
 """How far flesh goes on beyond the last joint, as a share of its limb: skull, hand, foot."""
 _REACH, _BLIND_REACH = 1.8, 1.3
 """Radii within which a pixel belongs to the nearest limb, with and without a matte."""
-_STRETCH = (0.3, 2.5)  # a foreshortened limb is stretched no further
+_STRETCH, _HEAD_STRETCH = (0.3, 2.0), (0.85, 1.2)
+"""A foreshortened limb is stretched no further; and a head, which looks much the same from all
+sides, hardly at all."""
 _FRONT_ARMS = 0.75  # share of arms before the trunk
 _COVERED = 0.5  # share of each bone that a matte must show to be trusted
+
+_SHIRT, _TROUSERS, _HEAD = range(3)
 
 
 @dataclass(frozen=True)
@@ -161,10 +165,10 @@ class Puppet:
         return np.clip(np.rint(out), 0, 255).astype(np.uint8)
 
     def _garment(self, part: int) -> int:
-        """0 for trunk and arms, 1 for legs, 2 for the head and what else is in the middle."""
+        """Which of the three colours of light a part gets."""
         if part == len(self.anatomy.limbs) or self.anatomy.raised[part]:
-            return 0
-        return 1 if self.anatomy.side[part] else 2
+            return _SHIRT
+        return _TROUSERS if self.anatomy.side[part] else _HEAD
 
     def _covered(self, matte: Array) -> float:
         """How much of the least seen bone the matte shows: who stands on one spot is half there."""
@@ -240,7 +244,9 @@ class Puppet:
         """Affine map (2, 3) that takes a part of the image to where the pose wants it."""
         if part < len(self.anatomy.limbs):
             a, b = self.anatomy.limbs[part]
-            return _along(self.pose[a], self.pose[b], pose[a], pose[b], scale)
+            if self._garment(part) == _HEAD:  # it stays on its own joint, not on the neck
+                return _along(self.pose[b], self.pose[a], pose[b], pose[a], scale, _HEAD_STRETCH)
+            return _along(self.pose[a], self.pose[b], pose[a], pose[b], scale, _STRETCH)
         source = self.pose[list(self.anatomy.trunk)]
         # who turns round has his left side on the right: a shirt is taken as it is, not squeezed
         targets = (pose[list(order)] for order in (self.anatomy.trunk, self.anatomy.trunk_mirror))
@@ -257,11 +263,13 @@ def _matte(image: Image, background: Image) -> Array:
     return np.clip(difference / (0.6 * least) - 1, 0, 1).astype(np.float32)
 
 
-def _along(a: Array, b: Array, to_a: Array, to_b: Array, scale: float) -> Array:
-    """The map that takes one bone to another: stretched along it, scaled across it."""
+def _along(
+    a: Array, b: Array, to_a: Array, to_b: Array, scale: float, stretch: tuple[float, float]
+) -> Array:
+    """The map that takes one bone to another, from ``a`` on: stretched along, scaled across it."""
     bone, new = b - a, to_b - to_a
     length, new_length = (max(float(np.linalg.norm(v)), 1.0) for v in (bone, new))
-    along = float(np.clip(new_length / length, _STRETCH[0] * scale, _STRETCH[1] * scale))
+    along = float(np.clip(new_length / length, stretch[0] * scale, stretch[1] * scale))
     (x, y), (u, v) = _direction(bone), _direction(new)
     matrix = np.array([[u, -v], [v, u]]) @ np.diag([along, scale]) @ np.array([[x, y], [-y, x]])
     return np.column_stack([matrix, to_a - matrix @ a]).astype(np.float32)
