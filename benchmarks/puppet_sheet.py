@@ -1,7 +1,7 @@
 """Puppets of the embedded mannequin, as train-detector makes them; a picture for docs/detector.md.
 
-    flexpose-train demo --out demo
-    python benchmarks/puppet_sheet.py --demo demo --out docs/results/puppets.png
+flexpose-train demo --out demo
+python benchmarks/puppet_sheet.py --demo demo --out docs/results/puppets.png
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def main() -> None:
     frames, shots_file = FramesConfig(path=args.demo / "frames"), args.demo / "shots.coco.json"
     skeleton = read_poses(shots_file).skeleton
     clips = load_clips(frames, SIZE)
+    assert clips is not None  # nobody asked to stop
     shots = load_labels(shots_file, clips, skeleton)
     images = clips.images[shots.rows].permute(0, 2, 3, 1).numpy()
     places = backgrounds(frames, clips, shots.rows)

@@ -3,8 +3,8 @@
     xvfb-run -a -s "-screen 0 1280x800x24" python docs/make_pictures.py
 
 Drives a window of 1280x800 through the user's journey on the embedded mannequin, and grabs it on
-the way. The same script under ``--theme light`` looks at the other theme; its pictures go nowhere
-else than to ``--out``.
+the way; a detector is trained for that, which takes minutes. The same script under
+``--theme light`` looks at the other theme; its pictures go nowhere else than to ``--out``.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from napari_flexpose.widgets.main import FlexPoseDock
 from napari_flexpose.widgets.skeleton_editor import SkeletonEditor
 
 SIZE = (1280, 800)
-SHOTS = 12
-LONGEST = 300.0  # seconds that an adaptation may take on a slow machine
+LONGEST = 900.0  # seconds that a job may take on a slow machine
+STEPS, PUPPETS = 500, 1000  # a detector that is small, but finds most joints of the mannequin
+MIDWAY = 420  # the step at which it is looked at
 
 
 def main() -> None:
@@ -88,6 +89,12 @@ def take_pictures(out: Path, theme: str) -> None:
     take("preview")
     panel = dock.findChildren(AdaptPanel)[0]
     panel.result.use.click()
+    hide_preview(dock)
+    train(dock, lambda: take("detect"))
+    review(dock, frames)
+    take("review")
+    ask_for_many(dock)
+    take("many")
     generate(dock)
     take("export")
     dock.shut_down()
@@ -140,6 +147,53 @@ def point_at_map(dock: FlexPoseDock) -> None:
     assert poses._event is not None
     counts = poses._event.counts
     poses.show_row(counts["source"] + counts["shots"] + 3)
+
+
+def hide_preview(dock: FlexPoseDock) -> None:
+    """Close what the adaptation showed below the picture, as an annotator does."""
+    place = dock.preview.parentWidget() if dock.preview is not None else None
+    assert place is not None
+    place.hide()
+
+
+def train(dock: FlexPoseDock, midway: Callable[[], None]) -> None:
+    """Press *Train detector*; ends when its suggestions are there to be reviewed."""
+    dock.detect_step.set_open(True)
+    rest(0.5)
+    panel, desk = dock.detect_panel, dock.desk
+    panel.length.setItemData(0, STEPS)
+    panel.length.setCurrentIndex(0)
+    panel.form.set_values({"heatmaps": {"puppets": PUPPETS}})
+    panel.start.click()
+    wait_until(
+        lambda: desk.state == "idle" or (desk.last is not None and desk.last.step >= MIDWAY),
+        LONGEST,
+    )
+    midway()
+    wait_until(lambda: dock.reviewer.loaded, LONGEST)
+
+
+def review(dock: FlexPoseDock, frames: MannequinSample) -> None:
+    """Mend and accept the first suggestions, and stop at one that is nearly right."""
+    names = frames.poses.image_ids
+    assert names is not None
+    for _ in range(5):
+        truth = frames.poses.keypoints[names.index(dock.session.name)]
+        for joint, _ in dock.reviewer.doubts(dock.session.name, 3):
+            number = dock.session.skeleton.joints.index(joint.replace(" ", "_"))
+            dock.session.move_joint(number, *truth[number].tolist(), f"move {joint}")
+        dock.session.accept()
+    doubtful = dock.reviewer.doubts(dock.session.name)[0][0]
+    dock.session.select_joint(dock.session.skeleton.joints.index(doubtful.replace(" ", "_")))
+
+
+def ask_for_many(dock: FlexPoseDock) -> None:
+    """Open the preview of accepting many, with a threshold that some suggestions reach."""
+    dock.reviewer.ask_for_many()
+    many = dock.review_panel.many
+    while len(dock.reviewer.preview(many.share).names) < 8 and many.share > 0.5:
+        many.slider.setValue(many.slider.value() - 1)
+    rest(2.0)  # for the small pictures, which come one by one
 
 
 def generate(dock: FlexPoseDock) -> None:

@@ -28,6 +28,8 @@ from napari_flexpose.words import about
 
 TRAIN, PREDICT = "train-detector", "predict"
 LEAST_SHOTS, GOOD_SHOTS = 4, 12
+PICTURES_EVERY = 100
+"""Steps between two looks at how far it is: about half a minute on a small computer."""
 HELD_FROM, HELD_EVERY = 20, 5
 """From so many shots on every fifth is kept from training, to measure and to calibrate."""
 MEASURED_PACE = 0.29
@@ -55,7 +57,8 @@ class Detection:
         self.figures: Mapping[str, float] = {}
         self._predict_next = False
         desk.happened.connect(self._on_event)
-        desk.state_changed.connect(self._on_state)
+        # last: whoever hears of a job's end after its successor began would take that for ended
+        desk.state_changed.connect(self._on_state, priority=-1)
         session.project_changed.connect(self._on_project)
         self._on_project()
 
@@ -84,11 +87,12 @@ class Detection:
     def estimate(self, settings: Mapping[str, Any]) -> str:
         """How long training takes, in one sentence; empty where it was not measured."""
         try:
-            given = {"frames": {"path": Path("-")}, **settings}
-            config = load_config(DetectorConfig, overrides=given)
+            frames = {**settings.get("frames", {}), "path": Path("-")}
+            config = load_config(DetectorConfig, overrides={**settings, "frames": frames})
         except FlexPoseError:
             return ""
-        if config.method != "heatmaps" or config.device not in ("auto", "cpu"):
+        plain = config.method == "heatmaps" and config.heatmaps.backbone == "none"
+        if not plain or config.device not in ("auto", "cpu"):
             return ""
         work = (config.size / 64) ** 2 * (config.width / 16) ** 2 * config.batch_size / 16
         return f"Takes {about(MEASURED_PACE * work * config.steps)} on one processor core."
@@ -112,8 +116,15 @@ class Detection:
             raise FlexPoseError(problem)
         self.session.save()
         shots = self.studio.shots()
-        shots = shots[np.array([name not in unseen for name in shots.image_ids or ()])]
-        given = {**spare_threads(), **settings, **self._poses(shots)}
+        shots = shots[np.array([name not in unseen for name in shots.image_ids or ()], bool)]
+        if len(shots) < LEAST_SHOTS:
+            raise FlexPoseError(
+                f"Complete frames that somebody has looked at: {len(shots)}; at least "
+                f"{LEAST_SHOTS} are needed.",
+                "Label some, or accept some one by one in Review.",
+            )
+        given = {"preview_every": PICTURES_EVERY, **spare_threads(), **settings}
+        given |= self._poses(shots)
         given["frames"] = {**settings.get("frames", {}), "path": self._images}
         load_config(DetectorConfig, overrides={**given, "shots": Path("unwritten")})
         kept, held = _held_out(shots)

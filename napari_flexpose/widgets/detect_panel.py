@@ -15,7 +15,7 @@ from flexpose.configs.detector import DetectorConfig
 from flexpose.errors import FlexPoseError
 from flexpose.events import JobEvent, StepCompleted
 from napari_flexpose.desk import JobDesk
-from napari_flexpose.detection import PREDICT, TRAIN, Detection
+from napari_flexpose.detection import HELD_FROM, PREDICT, TRAIN, Detection
 from napari_flexpose.widgets.config_form import ConfigForm, Fold
 from napari_flexpose.widgets.job_bar import (
     JobBar,
@@ -25,7 +25,7 @@ from napari_flexpose.widgets.job_bar import (
     narrow_box,
     while_alive,
 )
-from napari_flexpose.widgets.parts import action_button, column, quiet_label
+from napari_flexpose.widgets.parts import action_button, column, quiet_label, row
 from napari_flexpose.widgets.plots import LossPlot
 from napari_flexpose.words import counted, percent
 
@@ -38,6 +38,8 @@ _CROPS = (
     ("What moves (camera at rest)", "motion"),
     ("The whole image", "whole"),
 )
+_CURVE = 66
+"""Pixels of the loss curve's height: pictures and curve fit a window of 800 together."""
 
 
 class DetectPanel(QWidget):
@@ -74,10 +76,12 @@ class DetectPanel(QWidget):
         self.start.setMinimumHeight(34)
         self.ready = quiet_label()
         self.training = JobBar(desk, TRAIN)
-        self.predicting = JobBar(desk, PREDICT, "Look")
+        self.predicting = JobBar(desk, PREDICT, "Frames, each seen twice:")
+        self.predicting.stop.hide()  # some of the predictions are of no use
         self.pictures = PictureStrip()
         self.figures = quiet_label()
         self.loss = LossPlot()
+        self.loss.plot.setFixedHeight(_CURVE)
         self.in_use = quiet_label()
         self.predict = action_button(
             "Suggest poses again", "Let the detector in use look at all frames.", self._predict
@@ -121,17 +125,10 @@ class DetectPanel(QWidget):
         for widget in (self.again, self.advanced, self.start, self.ready):
             setup.addWidget(widget)
         outer = column(self)
-        for part in (
-            self.setup,
-            self.training,
-            self.predicting,
-            self.pictures,
-            self.figures,
-            self.loss,
-            self.in_use,
-            self.predict,
-            self.copy,
-        ):
+        for part in (self.setup, self.training, self.predicting, self.in_use):
+            outer.addWidget(part)
+        outer.addLayout(row(self.predict, self.copy))
+        for part in (self.pictures, self.figures, self.loss):
             outer.addWidget(part)
         outer.addStretch(1)
 
@@ -142,10 +139,11 @@ class DetectPanel(QWidget):
         detection = self._detection
         while_alive(self, detection.changed, self._look)
         while_alive(self, detection.session.project_changed, self._look)
-        while_alive(self, detection.session.label_changed, self._look)
+        while_alive(self, detection.session.label_changed, self._on_label)
         while_alive(self, detection.studio.model_changed, self._look)
         while_alive(self, self._desk.state_changed, self._on_state)
         while_alive(self, self._desk.happened, self._on_event)
+        while_alive(self, self._desk.interrupted_changed, self._look)
 
     # ------------------------------------------------------------ acting
 
@@ -168,6 +166,14 @@ class DetectPanel(QWidget):
 
     # ------------------------------------------------------------ mirroring
 
+    def showEvent(self, event: object) -> None:
+        """Follow what was labelled meanwhile."""
+        self._look()
+
+    def _on_label(self) -> None:
+        if self.isVisible():  # counting frames at each move of a joint would make dragging slow
+            self._look()
+
     def _on_event(self, event: JobEvent) -> None:
         if isinstance(event, StepCompleted) and self.training.mine:
             self.loss.add(event.step, event.losses, event.total_steps)
@@ -176,43 +182,51 @@ class DetectPanel(QWidget):
     def _on_state(self, state: str) -> None:
         if state == "running" and self.training.mine:
             self.loss.clear()
+            self.predicting.notes.hide()  # of another detector
+            if PREDICT not in self._desk.interrupted:
+                self.predicting.trouble.clear()
         self._look()
 
     def _look(self) -> None:
-        detection = self._detection
-        mine, running = self.training.mine or self.predicting.mine, detection.working
+        detection, running = self._detection, self._detection.working
+        mine = self.training.mine or self.predicting.mine
         problem = detection.readiness() or self._desk.busy
         self.start.setEnabled(not problem)
-        if not problem:
-            problem = f"{counted(detection.studio.num_shots, 'complete frame')} to learn from. "
-            problem += detection.estimate(self.settings())
-        self.ready.setText(problem)
-        self.setup.setVisible(not running)
+        self.ready.setText(problem or self._ready_words())
+        # what was interrupted is decided first: gone on with, or left
+        self.setup.setVisible(not running and TRAIN not in self._desk.interrupted)
         detector = detection.detector
         self.again.setVisible(detector is not None)
-        self.in_use.setVisible(not running)
+        idle_with_one = detector is not None and not running
         self.in_use.setText("" if detector is None else f"Detector in use: {detector.name}.")
-        self.predict.setVisible(detector is not None and not running)
+        self.in_use.setVisible(idle_with_one)
+        self.predict.setVisible(idle_with_one)
         self.predict.setEnabled(not self._desk.busy)
         self.pictures.show_pictures(detection.preview if mine else None)
         self.figures.setText(_figure_words(detection.figures) if mine else "")
         self.figures.setVisible(bool(self.figures.text()))
         self.loss.setVisible(running and self.training.mine and bool(self.loss.steps))
-        self.copy.setVisible(mine)
+        self.copy.setVisible(mine and not running)
         self.copy.setText("Copy command")
+
+    def _ready_words(self) -> str:
+        count = self._detection.studio.num_shots - len(self._unseen())
+        words = f"{counted(count, 'complete frame')} to learn from"
+        words += ", every fifth of them to measure by. " if count >= HELD_FROM else ". "
+        return words + self._detection.estimate(self.settings())
 
 
 def _figure_words(figures: Any) -> str:
     near = figures.get("pck@.1")
     if near is None:
         return ""
-    return f"On held-out frames {percent(near)} of the joints lie within a tenth of the crop."
+    return f"{percent(near)} of held-out joints lie within a tenth of the crop."
 
 
 class PictureStrip(QWidget):
-    """Pictures side by side, in rows of four, as wide as there is room."""
+    """Up to six pictures in rows of three, as wide as there is room."""
 
-    _COLUMNS = 4
+    _COLUMNS, _MOST = 3, 6
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -223,7 +237,9 @@ class PictureStrip(QWidget):
 
     def show_pictures(self, pictures: NDArray[np.uint8] | None) -> None:
         """Show uint8 (n, H, W, 3); nothing for None."""
-        self._images = [] if pictures is None else [_image(p) for p in pictures[:8]]
+        found = [] if pictures is None else list(pictures)
+        shown = np.linspace(0, len(found) - 1, min(len(found), self._MOST)).round().astype(int)
+        self._images = [_image(found[number]) for number in shown]
         self.setVisible(bool(self._images))
         self.setFixedHeight(max(1, self.heightForWidth(self.width())))
         self.update()

@@ -62,6 +62,9 @@ def run(config: PredictConfig, run: RunDir, cancel: CancelToken) -> Iterator[Job
     detector = load_detector(config.model, device)
     yield PhaseChanged("looking for the person in the frames")
     clips = load_clips(config.frames, detector.size, lambda: cancel.cancelled)
+    if clips is None:
+        yield JobCancelled(0)
+        return
     with translate_out_of_memory():
         yield from _predict(config, run, detector, clips, device, cancel)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from napari_flexpose.keymap import key_of
+
 DOCS = Path(__file__).parents[2] / "docs"
 GUIDE = (DOCS / "user-guide.md").read_text(encoding="utf-8")
 PICTURES = sorted(set(re.findall(r"\((pictures/[^)]+)\)", GUIDE)))
@@ -34,7 +36,27 @@ def test_steps_and_buttons_are_called_what_they_are():
     for words in (
         "Open folder…", "Open video…", "Open project…", "Suggest frames", "Copy last", "Template",
         "Use this model", "Keep the old one", "Stop early (keep)", "Save picture…", "Copy command",
-        "Generate and export",
+        "Train detector", "Go on from the detector in use", "Suggest poses again", "Quick look",
+        "Usual", "Thorough", "What moves (camera at rest)", "The whole image", "Resume", "Leave it",
+        "Accept", "Reject", "Skip", "Back", "Accept many…", "Load predictions…",
+        "Least sure first", "Most different first", "In order",
+        "Labels and unreviewed suggestions, flagged", "Two files", "Generate and export",
     ):  # fmt: skip
         assert words in " ".join(GUIDE.split())
         assert f'"{words}"' in sources
+
+
+def test_the_steps_are_told_in_their_order():
+    headings = re.findall(r"^## \d+\. (.+)$", GUIDE, re.MULTILINE)
+    assert headings == ["Open", "Label", "Adapt", "Detect", "Review", "Generate and export"]
+
+
+def test_keys_of_reviewing_do_what_the_table_says():
+    section = GUIDE.split("## 5. Review")[1].split("## 6.")[0]
+    told = {
+        key
+        for line in re.findall(r"^\| (.+?) \|", section, re.MULTILINE)
+        for key in re.findall(r"`(.+?)`", line)
+    }
+    for action in ("accept", "remove_suggestion", "following", "preceding", "ask_for_many", "undo"):
+        assert key_of(action) in told

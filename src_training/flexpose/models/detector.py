@@ -20,7 +20,7 @@ from flexpose.rendering.style import DrawingStyle
 from flexpose.skeleton import Skeleton
 
 UNCALIBRATED = Calibration(offset=-0.2, slope=0.9, drift=-0.15)
-"""Without held-out labels: fits the test frames of the embedded mannequin and of JHMDB golf together
+"""Without held-out labels: fits test frames of the embedded mannequin and of JHMDB golf together
 (docs/detector.md says how far off it was on each)."""
 
 

@@ -68,8 +68,12 @@ class Labels:
     keypoints: Tensor
 
 
-def load_clips(config: FramesConfig, size: int, stop: Callable[[], bool] = lambda: False) -> Clips:
-    """Read and crop all frames; ``stop`` is looked at before each clip, and ends the reading.
+def load_clips(
+    config: FramesConfig, size: int, stop: Callable[[], bool] = lambda: False
+) -> Clips | None:
+    """Read and crop all frames.
+
+    ``stop`` is looked at before each clip and, within a clip, each frame; None once it is true.
 
     Raises
     ------
@@ -85,13 +89,13 @@ def load_clips(config: FramesConfig, size: int, stop: Callable[[], bool] = lambd
     motion = config.crop == "motion"
     elsewhere = [shrunk(frames.read(row)) for row in _middles(starts, ends)] if motion else []
     for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        if stop():
-            break
         rows = range(start, end)
         if motion:
-            found = dict(zip(rows, motion_boxes(frames, rows, elsewhere), strict=True))
+            found = dict(zip(rows, motion_boxes(frames, rows, elsewhere, stop), strict=False))
         else:
             found = {row: box for row in rows if (box := _box(frames, row, boxes)) is not None}
+        if stop():
+            return None
         for row, box in found.items():
             crop = boxes_to_crops(box[None], fill)[0]
             images.append(cut(frames.read(row), crop, size))

@@ -13,7 +13,7 @@ from flexpose.checkpoint import load_checkpoint
 from flexpose.compute import generator_for, prepare, resolve_device
 from flexpose.configs.detector import DetectorConfig
 from flexpose.errors import FlexPoseError
-from flexpose.events import JobEvent, PhaseChanged, WarningRaised
+from flexpose.events import JobCancelled, JobEvent, PhaseChanged, WarningRaised
 from flexpose.geometry import normalised
 from flexpose.io.base import read_poses
 from flexpose.jobs import CancelToken
@@ -47,7 +47,10 @@ def run(config: DetectorConfig, run: RunDir, cancel: CancelToken) -> Iterator[Jo
     shots_file = read_poses(config.shots) if config.shots is not None else None
     skeleton, unpaired = _unpaired(config, shots_file, device)
     yield PhaseChanged("reading frames")
-    clips = load_clips(config.frames, config.size)
+    clips = load_clips(config.frames, config.size, lambda: cancel.cancelled)
+    if clips is None:
+        yield JobCancelled(0)
+        return
     shots = load_labels(config.shots, clips, skeleton) if config.shots else None
     held_out = load_labels(config.validation, clips, skeleton) if config.validation else None
     task: TrainTask

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flexpose import prediction
-from flexpose.configs.detector import PredictConfig
+from flexpose.configs.detector import DetectorConfig, PredictConfig
 from flexpose.errors import ConfigError, FlexPoseError
 from flexpose.events import JobCancelled, JobFinished, MetricsReady, PreviewReady, StepCompleted
 from flexpose.geometry import boxes_to_crops, tight_boxes
@@ -92,6 +92,24 @@ def test_cancelled_it_leaves_no_file(trained, workshop, tmp_path):
             token.cancel()
     assert isinstance(events[-1], JobCancelled)
     assert not (tmp_path / "found.json").exists()
+
+
+@pytest.mark.parametrize("crop", ["whole", "motion"])
+def test_cancelled_while_frames_are_read_it_ends_as_cancelled(trained, workshop, tmp_path, crop):
+    for name, values in (
+        ("predict", {"model": trained, "out": tmp_path / "found.json"}),
+        ("train-detector", {"shots": workshop.frames / "mannequin.coco.json"}),
+    ):
+        run = RunDir.create(name, root=tmp_path)
+        token = CancelToken(run)
+        token.cancel()
+        frames = {"path": workshop.frames, "crop": crop}
+        config, job = {
+            "predict": (PredictConfig, prediction.run),
+            "train-detector": (DetectorConfig, detector.run),
+        }[name]
+        events = list(guarded(job(config(frames=frames, device="cpu", **values), run, token)))
+        assert isinstance(events[-1], JobCancelled)
 
 
 def test_results_are_not_replaced_unasked_and_only_coco_is_written(trained, workshop, tmp_path):
