@@ -82,8 +82,10 @@ def hidden(sample: MannequinSample, found) -> list[Case]:
     """The two frames whose hidden joints are farthest off, sides being right."""
     truth, points = aligned(sample, found)
     error = np.linalg.norm(points - truth, axis=2)
+    error_sum = error.sum(axis=1)
     error[sample.poses.visibility != 1] = 0
-    error[error.max(axis=1) > 70] = 0  # those are exchanged sides
+    flipped = points[:, list(sample.poses.skeleton.flip_index)]
+    error[np.linalg.norm(flipped - truth, axis=2).sum(axis=1) < error_sum] = 0
     order = np.argsort(-error.max(axis=1))
     rows = [int(order[0])]
     rows.append(
