@@ -76,7 +76,13 @@ class HeatmapsConfig(ConfigBase):
         title="Least certainty of a taught joint",
         description="Probability within a tenth of the person that a joint must have to be taught.",
     )
-    ema: float = Field(0.995, ge=0, lt=1, title="Moving average a step")
+    ema: float = Field(
+        0.995,
+        ge=0,
+        lt=1,
+        title="Weight of the past",
+        description="In the moving average of the network that teaches and is kept.",
+    )
 
 
 class KeypointGanConfig(ConfigBase):
@@ -105,7 +111,9 @@ class KeypointGanConfig(ConfigBase):
         description="pixels: the image at four resolutions; the others need weights on disk.",
     )
     feature_weights: Path | None = Field(None, title="Weights of the feature network")
-    ema: float = Field(0.999, ge=0, lt=1, title="Moving average a step", description="Of Phi.")
+    ema: float = Field(
+        0.999, ge=0, lt=1, title="Weight of the past", description="In the moving average of Phi."
+    )
 
 
 class DetectorConfig(JobConfig):
@@ -143,12 +151,15 @@ class DetectorConfig(JobConfig):
     )
     size: Literal[32, 64, 128] = Field(64, title="Crop in pixels")
     width: int = Field(
-        16, ge=4, title="Width", description="Channels at full resolution; 32 as published."
+        16,
+        ge=4,
+        title="Size of the network",
+        description="Channels at full resolution; KeypointGAN's are 32 as published.",
     )
     steps: int = Field(3000, ge=1, title="Steps in all")
-    batch_size: int = Field(16, ge=2, title="Batch")
-    heatmaps: HeatmapsConfig = HeatmapsConfig()
-    gan: KeypointGanConfig = KeypointGanConfig()
+    batch_size: int = Field(16, ge=2, title="Pictures a step")
+    heatmaps: HeatmapsConfig = Field(default_factory=HeatmapsConfig, title="What it learns from")
+    gan: KeypointGanConfig = Field(default_factory=KeypointGanConfig, title="KeypointGAN")
     preview_every: int = Field(250, ge=1, title="Steps between previews")
     evaluate_every: int = Field(500, ge=1, title="Steps between evaluations")
     checkpoint_every: int = Field(500, ge=1, title="Steps between checkpoints")
