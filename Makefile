@@ -31,7 +31,7 @@ test: system env
 	@screen=; \
 	if command -v xvfb-run >/dev/null 2>&1; then screen="xvfb-run -a"; fi; \
 	echo "$$screen pytest"; \
-	$$screen $(BIN)/python -m pytest -q && \
+	$$screen $(BIN)/python -m pytest -q || exit 1; \
 	echo "The window once more, with the other Qt binding: $$screen pytest -m gui"; \
 	QT_API=pyside6 PYTEST_QT_API=pyside6 $$screen $(BIN)/python -m pytest -q -m gui
 
