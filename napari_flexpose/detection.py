@@ -189,7 +189,10 @@ class Detection:
         if self._predict_next:
             self._predict_next = False
             assert isinstance(request.config, DetectorConfig)
-            self.predict(request.config.frames.crop)
+            try:
+                self.predict(request.config.frames.crop)
+            except FlexPoseError as error:  # a full disk, say; the detector is there all the same
+                self.session.failed.emit(str(error))
         elif request.command == PREDICT and isinstance(self._desk.ended, JobFinished):
             self.predicted.emit(Path(self._desk.ended.result))
 

@@ -245,6 +245,23 @@ def test_prediction_follows_on_training(work):
     assert work.detection.working
 
 
+def test_a_prediction_that_cannot_begin_is_told_and_the_detector_stays(work, monkeypatch):
+    told: list[str] = []
+    work.session.failed.connect(told.append)
+    work.label(4)
+    work.train()
+    path = work.runner.request.run.path
+
+    def refuse() -> None:
+        raise FlexPoseError("The disk is full.", "Make room.")
+
+    monkeypatch.setattr(work.session, "save", refuse)
+    work.end(JobFinished(path))
+    assert work.detection.detector == path
+    assert work.desk.state == "idle"
+    assert told == ["The disk is full. Make room."]
+
+
 def test_whoever_watches_hears_of_the_end_before_the_next_beginning(work):
     """A panel that heard them the other way round would show nothing of the prediction."""
     heard: list[str] = []
