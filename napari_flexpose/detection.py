@@ -27,7 +27,7 @@ from napari_flexpose.studio import Studio, spare_threads
 from napari_flexpose.words import about
 
 TRAIN, PREDICT = "train-detector", "predict"
-LEAST_SHOTS, GOOD_SHOTS = 4, 12
+LEAST_SHOTS = 4
 PICTURES_EVERY = 100
 """Steps between two looks at how far it is: about half a minute on a small computer."""
 HELD_FROM, HELD_EVERY = 20, 5
@@ -66,16 +66,7 @@ class Detection:
 
     def readiness(self) -> str:
         """Why training is not possible yet, in one sentence; empty when it is."""
-        if self.session.project is None:
-            return "Open images and label a dozen poses first."
-        count = self.studio.num_shots
-        if count < LEAST_SHOTS:
-            noun = "frame is" if count == 1 else "frames are"
-            return (
-                f"{count or 'No'} {noun} complete; label at least {LEAST_SHOTS}, better "
-                f"{GOOD_SHOTS}."
-            )
-        return ""
+        return self.studio.readiness(LEAST_SHOTS)
 
     @property
     def working(self) -> bool:
@@ -125,7 +116,10 @@ class Detection:
             )
         given = {"preview_every": PICTURES_EVERY, **spare_threads(), **settings}
         given |= self._poses(shots)
-        given["frames"] = {**settings.get("frames", {}), "path": self._images}
+        given["frames"] = {
+            **settings.get("frames", {}),
+            "path": self.session.opened_project().images,
+        }
         load_config(DetectorConfig, overrides={**given, "shots": Path("unwritten")})
         kept, held = _held_out(shots)
         given["shots"] = self.studio.written(kept)
@@ -135,7 +129,7 @@ class Detection:
             )
             write_coco(held, given["validation"])
         self.preview, self.figures = None, {}
-        self._desk.start(TRAIN, load_config(DetectorConfig, overrides=given), self._runs)
+        self._desk.start(TRAIN, load_config(DetectorConfig, overrides=given), self.studio.runs)
 
     def predict(self, crop: str = "motion") -> None:
         """Find the pose in every frame, with the detector in use.
@@ -147,14 +141,14 @@ class Detection:
         if self.detector is None:
             raise FlexPoseError("There is no detector yet.", "Train one first.")
         self.session.save()
-        number = sum(1 for _ in self._runs.glob("predictions-*.coco.json")) + 1
+        number = sum(1 for _ in self.studio.runs.glob("predictions-*.coco.json")) + 1
         given = {
             **spare_threads(),
             "model": self.detector,
-            "frames": {"path": self._images, "crop": crop},
-            "out": self._runs / f"predictions-{number:04d}.coco.json",
+            "frames": {"path": self.session.opened_project().images, "crop": crop},
+            "out": self.studio.runs / f"predictions-{number:04d}.coco.json",
         }
-        self._desk.start(PREDICT, load_config(PredictConfig, overrides=given), self._runs)
+        self._desk.start(PREDICT, load_config(PredictConfig, overrides=given), self.studio.runs)
 
     def _poses(self, shots: PoseSet) -> dict[str, Any]:
         """What poses may look like: the model in use, where it knows all joints of the shots."""
@@ -200,19 +194,9 @@ class Detection:
         self.detector, self.preview, self.figures = None, None, {}
         self._predict_next = False
         if self.session.project is not None:
-            runs = sorted(self._runs.glob(f"{TRAIN}-*"), reverse=True)
+            runs = sorted(self.studio.runs.glob(f"{TRAIN}-*"), reverse=True)
             self.detector = next((run for run in runs if has_finished(RunDir(run))), None)
         self.changed.emit()
-
-    @property
-    def _runs(self) -> Path:
-        assert self.session.project is not None
-        return self.session.project.folder / "runs"
-
-    @property
-    def _images(self) -> Path:
-        assert self.session.project is not None
-        return self.session.project.images
 
 
 def _held_out(shots: PoseSet) -> tuple[PoseSet, PoseSet | None]:

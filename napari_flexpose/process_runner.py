@@ -151,10 +151,14 @@ def start_process(command: str, config: JobConfig, run: RunDir) -> subprocess.Po
     return child
 
 
+def spare_processors() -> int:
+    """All processors but one, which the window keeps."""
+    return max(1, (os.cpu_count() or 2) - 1)
+
+
 def _environment() -> dict[str, str]:
     """Ours, with one processor left for the window where nobody has chosen."""
-    threads = str(max(1, (os.cpu_count() or 2) - 1))
-    return {"OMP_NUM_THREADS": threads, "PYTHONIOENCODING": "utf-8", **os.environ}
+    return {"OMP_NUM_THREADS": str(spare_processors()), "PYTHONIOENCODING": "utf-8", **os.environ}
 
 
 class _Watch:

@@ -22,7 +22,6 @@ from flexpose.annotation.label import UNDECIDED, FrameLabel
 from flexpose.annotation.project import AnnotationProject
 from flexpose.annotation.review import Agreement, Order, ReviewQueue, agreement, compared
 from flexpose.errors import AnnotationError, DataFormatError, FlexPoseError
-from flexpose.frames import FrameSource
 from flexpose.io.base import atomic_write_text, read_poses, read_text
 from flexpose.mapping import map_poses
 from flexpose.poseset import PoseSet
@@ -152,7 +151,7 @@ class Reviewer:
 
     def _read(self, path: Path) -> ReviewQueue:
         """Predictions for our frames, in our skeleton and in the order of the frames."""
-        frames = self._frames()
+        frames = self.session.opened_frames()
         poses = map_poses(read_poses(path, image_root=frames.root), self.session.skeleton)
         rows = ReviewQueue(poses).rows
         ours = [row for name in frames.names if (row := rows.get(name)) is not None]
@@ -165,7 +164,7 @@ class Reviewer:
         return ReviewQueue(poses[np.array(ours)])
 
     def _check_sizes(self, poses: PoseSet) -> None:
-        frames, names = self._frames(), poses.image_ids or ()
+        frames, names = self.session.opened_frames(), poses.image_ids or ()
         for name, found in zip(names, poses.image_size.tolist(), strict=True):
             try:
                 expected = frames.size(self.session.number_of(name))
@@ -197,7 +196,7 @@ class Reviewer:
             return
         known = {*self._notes.rounds[-1].known}
         names = [name for name in self._queue.rows if name not in known]
-        project = self._open_project()
+        project = self.session.opened_project()
         decided = [project.label(name) for name in project.names_with_labels]
         poses = [np.where(u.decided[:, None], u.points, np.nan) for u in decided if u.complete]
         shape = (-1, self.session.skeleton.num_joints, 2)
@@ -376,7 +375,7 @@ class Reviewer:
         names = {n for n in self._ordered if n not in unseen}
         names = {n for n in names if self.session.label_of(n).complete}
         sizes = dict(zip(self._queue.rows, map(tuple, self._queue.poses.image_size), strict=True))
-        labels = self._open_project().shots(image_sizes=sizes, frames=names)
+        labels = self.session.opened_project().shots(image_sizes=sizes, frames=names)
         before = self._round_before()
         if before is not None:
             pair = compared(before.poses, self._queue.poses, labels)
@@ -428,7 +427,7 @@ class Reviewer:
 
     @property
     def _notes_file(self) -> Path:
-        return self._open_project().folder / "runs" / NOTES
+        return self.session.opened_project().folder / "runs" / NOTES
 
     def _read_notes(self) -> _Notes:
         path = self._notes_file
@@ -441,7 +440,7 @@ class Reviewer:
             raise DataFormatError(path, "", problem) from error
 
     def _write(self) -> None:
-        if self._open_project().read_only:
+        if self.session.opened_project().read_only:
             return
         path = self._notes_file
         try:
@@ -451,22 +450,12 @@ class Reviewer:
         atomic_write_text(path, f"{self._notes.model_dump_json(indent=1)}\n", backup=True)
 
     def _relative(self, path: Path) -> str:
-        folder = self._open_project().folder
+        folder = self.session.opened_project().folder
         inside = path.is_relative_to(folder)
         return (path.relative_to(folder) if inside else path).as_posix()
 
     def _place_of(self, entry: _Round) -> Path:
-        return self._open_project().folder / entry.file
-
-    def _open_project(self) -> AnnotationProject:
-        if self.session.project is None:
-            raise FlexPoseError("No project is open.", "Open a folder, a video or a project first.")
-        return self.session.project
-
-    def _frames(self) -> FrameSource:
-        if self.session.frames is None:
-            raise FlexPoseError("No images are open.", "Open a folder, a video or a project first.")
-        return self.session.frames
+        return self.session.opened_project().folder / entry.file
 
 
 def _mark(label: FrameLabel) -> str:

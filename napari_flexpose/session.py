@@ -183,7 +183,7 @@ class FlexPoseSession:
 
     def save(self) -> None:
         """Rewrite the project file now."""
-        project = self._open_project()
+        project = self.opened_project()
         project.save()
         self._saved_at = self._clock()
         self._tell_change()
@@ -207,7 +207,7 @@ class FlexPoseSession:
         ------
         AnnotationError : labelled joints would be lost and ``drop`` is not set.
         """
-        if self._open_project().change_skeleton(skeleton, drop=drop) is not None:
+        if self.opened_project().change_skeleton(skeleton, drop=drop) is not None:
             self._show_skeleton()
             self._tell_change()
 
@@ -216,17 +216,17 @@ class FlexPoseSession:
     @property
     def skeleton(self) -> Skeleton:
         """The project's skeleton."""
-        return self._open_project().skeleton
+        return self.opened_project().skeleton
 
     @property
     def name(self) -> str:
         """Name of the frame that is shown."""
-        return self._open_frames().names[self.frame]
+        return self.opened_frames().names[self.frame]
 
     @property
     def label(self) -> FrameLabel:
         """Label of the frame that is shown."""
-        return self._open_project().label(self.name)
+        return self.opened_project().label(self.name)
 
     @property
     def image_size(self) -> tuple[int, int] | None:
@@ -242,7 +242,7 @@ class FlexPoseSession:
 
     def label_of(self, name: str) -> FrameLabel:
         """Label of a frame by its name."""
-        return self._open_project().label(name)
+        return self.opened_project().label(name)
 
     def number_of(self, name: str) -> int:
         """Index of a frame in ``frames``."""
@@ -250,7 +250,7 @@ class FlexPoseSession:
 
     def findings(self) -> list[Finding]:
         """What looks wrong in the labels, frame by frame."""
-        project = self._open_project()
+        project = self.opened_project()
         labels = {name: project.label(name) for name in project.names_with_labels}
         return find(labels, project.skeleton, self._size_of) if labels else []
 
@@ -280,7 +280,7 @@ class FlexPoseSession:
 
     def show_frame(self, index: int) -> None:
         """Go to a frame; indices beyond the ends mean the ends."""
-        frames = self._open_frames()
+        frames = self.opened_frames()
         self.said.emit("")  # what was said concerned the frame before
         self.frame = min(max(index, 0), len(frames.names) - 1)
         if self.mode == "sequential":
@@ -317,7 +317,7 @@ class FlexPoseSession:
 
     def last_in_list(self) -> None:
         """Go to the last frame of the work list."""
-        self.show_frame((self._work_indices() or [len(self._open_frames().names) - 1])[-1])
+        self.show_frame((self._work_indices() or [len(self.opened_frames().names) - 1])[-1])
 
     def next_incomplete(self) -> None:
         """Go to the next frame that is still to be labelled."""
@@ -334,8 +334,8 @@ class FlexPoseSession:
             self.show_name(others[-1])
 
     def _to_incomplete(self, forward: bool) -> None:
-        indices = self._work_indices() or list(range(len(self._open_frames().names)))
-        project, names = self._open_project(), self._open_frames().names
+        indices = self._work_indices() or list(range(len(self.opened_frames().names)))
+        project, names = self.opened_project(), self.opened_frames().names
         open_ones = [i for i in indices if not is_done(project.label(names[i]))]
         if not open_ones:
             self.said.emit("Every frame of the list is labelled.")
@@ -351,7 +351,7 @@ class FlexPoseSession:
 
     def set_work(self, names: list[str]) -> None:
         """Make these frames the list of what is to be labelled."""
-        self._open_project().set_work(names)
+        self.opened_project().set_work(names)
         self.work = [name for name in names if name in self._index]
         self.project_changed.emit()
         self._tell_change()
@@ -378,7 +378,7 @@ class FlexPoseSession:
 
     def progress(self) -> tuple[int, int]:
         """Frames of the work list that are done, and its length."""
-        project = self._open_project()
+        project = self.opened_project()
         return sum(is_done(project.label(name)) for name in self.work), len(self.work)
 
     # ------------------------------------------------------------ joints
@@ -448,7 +448,7 @@ class FlexPoseSession:
 
     def _advance(self) -> None:
         if self.mode == "loop":
-            if self.frame + 1 < len(self._open_frames().names):
+            if self.frame + 1 < len(self.opened_frames().names):
                 self.show_frame(self.frame + 1)
             return
         following: int | None = self.joint + 1
@@ -611,12 +611,12 @@ class FlexPoseSession:
 
     def undo(self) -> None:
         """Take the last change back, and show the frame that it was made on."""
-        change = self._open_project().undo()
+        change = self.opened_project().undo()
         self._travelled(change, "Undone", "Nothing to undo.")
 
     def redo(self) -> None:
         """Make the change again that was taken back last."""
-        change = self._open_project().redo()
+        change = self.opened_project().redo()
         self._travelled(change, "Done again", "Nothing to do again.")
 
     @property
@@ -652,7 +652,7 @@ class FlexPoseSession:
 
     def _tell_change(self) -> None:
         """After every change: there is something to save, perhaps more urgently than usual."""
-        trouble = self._open_project().trouble
+        trouble = self.opened_project().trouble
         if trouble:
             self.failed.emit(trouble)
         self.saved_changed.emit()
@@ -670,7 +670,7 @@ class FlexPoseSession:
         self, labels: Mapping[str, FrameLabel], words: str, gesture: str | None = None
     ) -> None:
         """Change labels of any frames as one undo step."""
-        project = self._open_project()
+        project = self.opened_project()
         if project.edit(labels, words, gesture) is None:
             return
         self._edited = [*(name for name in self._edited if name not in labels), *labels]
@@ -680,14 +680,14 @@ class FlexPoseSession:
 
     def _inside(self, x: float, y: float) -> tuple[float, float]:
         """The nearest position within the image that is shown."""
-        width, height = self._open_frames().size(self.frame)
+        width, height = self.opened_frames().size(self.frame)
         return min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
 
     def _size_of(self, name: str) -> tuple[int, int] | None:
         if name not in self._index:
             return None
         try:
-            return self._open_frames().size(self._index[name])
+            return self.opened_frames().size(self._index[name])
         except DataFormatError:
             return None
 
@@ -698,13 +698,13 @@ class FlexPoseSession:
             low, high = points.min(axis=0), points.max(axis=0)
             (x, y), (wide, tall) = low.tolist(), (high - low).tolist()
             return (x, y, wide, tall)
-        width, height = self._open_frames().size(self.frame)
+        width, height = self.opened_frames().size(self.frame)
         tall, wide = TEMPLATE_SHARE * height, TEMPLATE_SHARE * width
         return ((width - wide) / 2, (height - tall) / 2, wide, tall)
 
     def _last_pose(self) -> FrameLabel | None:
         """The label edited last, of another frame, that has a pose; else the nearest frame's."""
-        project = self._open_project()
+        project = self.opened_project()
         names = [n for n in self._edited if n != self.name]
         known = [n for n in project.names_with_labels if n in self._index and n != self.name]
         known.sort(key=lambda n: -abs(self._index[n] - self.frame))
@@ -721,12 +721,19 @@ class FlexPoseSession:
         self.joint = joint
         self.joint_changed.emit(joint)
 
-    def _open_project(self) -> AnnotationProject:
+    def opened_project(self) -> AnnotationProject:
+        """The open project.
+
+        Raises
+        ------
+        FlexPoseError : there is none.
+        """
         if self.project is None:
             raise FlexPoseError("No project is open.", "Open a folder, a video or a project first.")
         return self.project
 
-    def _open_frames(self) -> FrameSource:
+    def opened_frames(self) -> FrameSource:
+        """Its frames; raises the same."""
         if self.frames is None:
             raise FlexPoseError("No images are open.", "Open a folder, a video or a project first.")
         return self.frames

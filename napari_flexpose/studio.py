@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import socket
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +18,6 @@ from typing import Any, Literal
 import numpy as np
 from psygnal import Signal
 
-from flexpose.annotation.project import AnnotationProject
 from flexpose.configs.adaptation import AdaptConfig, SampleConfig
 from flexpose.configs.base import JobConfig, load_config, read_values
 from flexpose.errors import ConfigError, FlexPoseError
@@ -38,6 +36,7 @@ from flexpose.shipped import PriorCard, prior_cards
 from flexpose.skeleton import Skeleton, load_skeleton
 from napari_flexpose.desk import JobDesk
 from napari_flexpose.figures import AdaptFigures, energy_distance, reached_shots
+from napari_flexpose.process_runner import spare_processors
 from napari_flexpose.session import FlexPoseSession
 from napari_flexpose.words import about, counted
 
@@ -97,18 +96,20 @@ class Studio:
 
     def shots(self) -> PoseSet:
         """The labelled poses of the project, complete frames only."""
-        project, frames = self._project(), self._frames()
+        project, frames = self.session.opened_project(), self.session.opened_frames()
         sizes: Mapping[str, tuple[int, int]] = _Sizes(frames)
         return project.shots(image_sizes=sizes)
 
     def suggestions(self) -> PoseSet:
         """The poses that wait for somebody to decide about them."""
-        return self._project().suggestions(image_sizes=_Sizes(self._frames()))
+        return self.session.opened_project().suggestions(
+            image_sizes=_Sizes(self.session.opened_frames())
+        )
 
     @property
     def num_shots(self) -> int:
         """How many poses `shots` has; quick, for it looks at no image."""
-        project = self._project()
+        project = self.session.opened_project()
         labels = (project.label(name) for name in project.names_with_labels)
         return sum(label.complete and label.verdict in ("", "reviewed") for label in labels)
 
@@ -148,16 +149,14 @@ class Studio:
             return f"your adapted model ({self.model.name})"
         return f"the prior {self.source} as it is"
 
-    def readiness(self) -> str:
-        """Why adapting is not possible yet, in one sentence; empty when it is."""
+    def readiness(self, least: int = MIN_SHOTS) -> str:
+        """Why a job that needs ``least`` shots is not possible yet; empty when it is."""
         if self.session.project is None:
             return "Open images and label a dozen poses first."
         count = self.num_shots
-        if count < MIN_SHOTS:
+        if count < least:
             noun = "frame is" if count == 1 else "frames are"
-            return (
-                f"{count or 'No'} {noun} complete; label at least {MIN_SHOTS}, better {GOOD_SHOTS}."
-            )
+            return f"{count or 'No'} {noun} complete; label at least {least}, better {GOOD_SHOTS}."
         return ""
 
     # ------------------------------------------------------------ jobs
@@ -247,7 +246,7 @@ class Studio:
     def _paces_like(self, config: JobConfig) -> list[float]:
         """Seconds a step or pose of the latest finished runs that should take as long."""
         command = "adapt" if isinstance(config, AdaptConfig) else "sample"
-        paths = sorted(self._runs.glob(f"{command}-*"), reverse=True)[:LOOK_BACK]
+        paths = sorted(self.runs.glob(f"{command}-*"), reverse=True)[:LOOK_BACK]
         known = [self._pace_of(RunDir(path)) for path in paths]
         like = _pace_settings(config)
         return [found[1] for found in known if found is not None and found[0] == like][:PACES]
@@ -271,7 +270,7 @@ class Studio:
 
     def _start(self, command: str, config: JobConfig) -> None:
         self.session.save()
-        self.desk.start(command, config, self._runs)
+        self.desk.start(command, config, self.runs)
 
     def use_candidate(self) -> None:
         """Draw from the model that has just been adapted, now and when the project is opened."""
@@ -318,7 +317,7 @@ class Studio:
         shots = self._some_shots()
         notes = (f"{counted(len(shots), 'pose')} written to {path.name}.",)
         if path.suffix.lower() == ".slp":
-            return (*notes, *write_sleap(shots, path, self._frames().root))
+            return (*notes, *write_sleap(shots, path, self.session.opened_frames().root))
         return (*notes, *write_poses(shots, path))
 
     def _export_coco(
@@ -356,7 +355,7 @@ class Studio:
         ------
         FlexPoseError : nothing is labelled, or the folder cannot be written.
         """
-        shots, frames = self._some_shots(), self._frames()
+        shots, frames = self._some_shots(), self.session.opened_frames()
         index = {name: i for i, name in enumerate(frames.names)}
         with YoloWriter(folder, shots) as writer:
             names = list(dict.fromkeys(shots.image_ids or ()))
@@ -372,7 +371,7 @@ class Studio:
 
     def written(self, shots: PoseSet) -> Path:
         """The shots as a file of their own for each job, so that later labels leave it alone."""
-        folder = self._project().folder / "shots"
+        folder = self.session.opened_project().folder / "shots"
         folder.mkdir(exist_ok=True)
         number = sum(1 for _ in folder.glob("*.coco.json")) + 1
         path = folder / f"shots-{number:04d}.coco.json"
@@ -405,23 +404,14 @@ class Studio:
 
     def _on_project(self) -> None:
         self.candidate = self.figures = None
-        self.model = None if self.session.project is None else _model_in_use(self._runs)
+        self.model = None if self.session.project is None else _model_in_use(self.runs)
         self.model_changed.emit()
-        self.desk.look_at(None if self.session.project is None else self._runs)
+        self.desk.look_at(None if self.session.project is None else self.runs)
 
     @property
-    def _runs(self) -> Path:
-        return self._project().folder / "runs"
-
-    def _project(self) -> AnnotationProject:
-        if self.session.project is None:
-            raise FlexPoseError("No project is open.", "Open a folder, a video or a project first.")
-        return self.session.project
-
-    def _frames(self) -> FrameSource:
-        if self.session.frames is None:
-            raise FlexPoseError("No images are open.", "Open a folder, a video or a project first.")
-        return self.session.frames
+    def runs(self) -> Path:
+        """Folder of the project's runs."""
+        return self.session.opened_project().folder / "runs"
 
 
 def beside(path: Path, what: str) -> Path:
@@ -452,8 +442,8 @@ def _written_words(path: Path, reviewed: Sequence[bool]) -> str:
 
 
 def spare_threads() -> dict[str, int]:
-    """All processors but one, which the window keeps."""
-    return {"threads": max(1, (os.cpu_count() or 2) - 1)}
+    """As a setting of jobs."""
+    return {"threads": spare_processors()}
 
 
 def num_steps(config: AdaptConfig) -> int:

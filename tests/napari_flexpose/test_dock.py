@@ -153,7 +153,7 @@ def test_the_preview_comes_with_an_adaptation_and_comes_back_when_it_was_closed(
     dock.desk._runner = HeldRunner()
     assert not dock.preview.isVisible()
     for _ in range(2):
-        dock.desk.start("adapt", AdaptConfig(shots=Path("shots.json")), dock.studio._runs)
+        dock.desk.start("adapt", AdaptConfig(shots=Path("shots.json")), dock.studio.runs)
         qtbot.waitUntil(dock.preview.isVisible)
         dock.desk._runner.tell(JobFinished())
         assert dock.preview.isVisible()

@@ -63,10 +63,10 @@ def motion_boxes(
 ) -> Array:
     """Boxes of what moves before a background that stands still, in consecutive frames.
 
-    The background is what the frames show most of the time, and those of other clips in the same
-    place, see `place`; what differs from it by more than noise, and is the largest such thing, is
-    boxed. Frames without any take the boxes of their neighbours; clips without any motion are boxed
-    whole. No tracker, no training: one person, a static camera.
+    The background is what the frames show most of the time, and those of other clips of the
+    `same_place`; what differs from it by more than noise, and is the largest such thing, is boxed.
+    Frames without any take the boxes of their neighbours; clips without any motion are boxed whole.
+    No tracker, no training: one person, a static camera.
 
     Parameters
     ----------
@@ -98,9 +98,10 @@ def motion_boxes(
         small.append(shrunk(image))
     stack = np.stack(small)
     scale = max(stack.shape[1:3]) / max(width, height)
-    background, others = place(stack, elsewhere)
+    others = [elsewhere[i] for i in same_place(stack, elsewhere)]
+    background = place(stack, others)
     # a place seen in one clip only may hold part of the person, which darkens and is no shadow
-    found = np.array([_largest(frame, background, shadows=others > 0) for frame in stack])
+    found = np.array([_largest(frame, background, shadows=bool(others)) for frame in stack])
     found = _filled(found, (0.0, 0.0, stack.shape[2] - 1.0, stack.shape[1] - 1.0))
     return (_smoothed(found) / scale).astype(np.float32)
 
@@ -113,36 +114,44 @@ def shrunk(image: Image) -> Image:
     return np.asarray(cv2.resize(image, shape, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def place(clip: Image, elsewhere: Sequence[Image] = ()) -> tuple[Image, int]:
+def same_place(clip: Image, elsewhere: Sequence[Image]) -> list[int]:
+    """Which frames of other clips show what a clip shows, people aside: those of its camera.
+
+    Parameters
+    ----------
+    clip : uint8 (n, H, W, 3), shrunk
+    elsewhere : uint8 (H, W, 3) each, of other clips, shrunk
+    """
+    view = np.median(_spread(clip), axis=0)
+    return [
+        number
+        for number, other in enumerate(elsewhere)
+        if other.shape == view.shape
+        and (np.abs(other - view).max(axis=2) < _SAME_LEVELS).mean() >= _SAME_PLACE
+    ]
+
+
+def place(clip: Image, others: Sequence[Image] = ()) -> Image:
     """What a clip shows when nobody is there, as far as can be told: what its pixels mostly are.
 
-    Frames of other clips that agree with it in most of the picture count too: they are of the same
-    camera, and people in other clothes. Where a person stands still all the time, he is part of the
-    place.
+    Where a person stands still all the time, he is part of the place.
 
     Parameters
     ----------
     clip : uint8 (n, H, W, 3)
-    elsewhere : uint8 (H, W, 3) each, of other clips
-
-    Returns
-    -------
-    uint8 (H, W, 3), and how many of the others are of the same place
+    others : uint8 (H, W, 3) each, frames of other clips of the `same_place`
     """
-    spread = np.linspace(0, len(clip) - 1, min(len(clip), _BACKGROUND)).round().astype(int)
-    own = clip[spread]
-    view = np.median(own, axis=0)
-    same = [
-        other
-        for other in elsewhere
-        if other.shape == view.shape
-        and (np.abs(other - view).max(axis=2) < _SAME_LEVELS).mean() >= _SAME_PLACE
-    ]
-    if same:
-        # the frames of one clip are much alike, so all of them say little more than one
-        few = own[:: max(1, _ALIKE * len(own) // len(same))]
-        view = _mode(np.concatenate([few, np.stack(same)]))
-    return np.asarray(view, np.uint8), len(same)
+    own = _spread(clip)
+    if not others:
+        return np.asarray(np.median(own, axis=0), np.uint8)
+    # the frames of one clip are much alike, so all of them say little more than one
+    few = own[:: max(1, _ALIKE * len(own) // len(others))]
+    return _mode(np.concatenate([few, np.stack(others)]))
+
+
+def _spread(clip: Image) -> Image:
+    """Some frames of a clip, from its first to its last."""
+    return clip[np.linspace(0, len(clip) - 1, min(len(clip), _BACKGROUND)).round().astype(int)]
 
 
 def _mode(pictures: Image) -> Image:

@@ -15,7 +15,7 @@ from flexpose.calibration import Calibration, drift_of
 from flexpose.configs.detector import FramesConfig
 from flexpose.errors import DataFormatError, FlexPoseError
 from flexpose.frames import FrameSource, open_frames
-from flexpose.frames.crops import cut, motion_boxes, place, shrunk
+from flexpose.frames.crops import cut, motion_boxes, place, same_place, shrunk
 from flexpose.geometry import FILL, boxes_to_crops, image_to_unit, tight_boxes, unit_to_image
 from flexpose.io.base import read_poses
 from flexpose.mapping import map_poses
@@ -150,26 +150,21 @@ def load_labels(path: Path, clips: Clips, skeleton: Skeleton) -> Labels:
     return Labels(torch.from_numpy(rows[here]), torch.from_numpy(keypoints))
 
 
-def agreement(found: Tensor, labels: Labels) -> dict[str, float]:
-    """Distance to labels in percent of the crop, and the share of joints nearer than .05 and .1.
+def measured(
+    read: Callable[[Tensor], Reading], clips: Clips, labels: Labels, start: Calibration
+) -> tuple[Calibration, dict[str, float]]:
+    """How sure a detector may be, and how good it is, by held-out frames and those beside them.
 
     Parameters
     ----------
-    found : (n, J, 2), unit space of the labels' crops
+    read : rows of the clips to what the detector finds there
+    start : coefficients that few labels move little
+
+    Returns
+    -------
+    the calibration; and the mean distance to the labels in percent of the crop, with the share of
+    joints that are nearer than .05 and .1 of it
     """
-    distance = (found - labels.keypoints).norm(dim=2) / 2
-    known = distance[distance.isfinite()]
-    return {
-        "distance_percent": 100 * known.mean().item(),
-        "pck@.05": (known < 0.05).float().mean().item(),
-        "pck@.1": (known < 0.1).float().mean().item(),
-    }
-
-
-def calibrated(
-    read: Callable[[Tensor], Reading], clips: Clips, labels: Labels, start: Calibration
-) -> Calibration:
-    """How sure a detector may be, by what it finds in held-out frames and those beside them."""
     around = torch.cat([labels.rows - 1, labels.rows, labels.rows + 1]).unique()
     around = around[(around >= 0) & (around < len(clips.names))]
     found = read(around)
@@ -178,12 +173,18 @@ def calibrated(
     unit = 0.1 * FILL * crops[:, 2]
     # rows that follow each other in a clip have the same difference to their number
     runs = (around - torch.arange(len(around))) + clips.clip[around] * len(clips.names)
-    drift = drift_of(points / unit[:, None, None], runs.numpy(), 1.0)
+    drift = torch.from_numpy(drift_of(points / unit[:, None, None], runs.numpy(), 1.0))
     own = torch.searchsorted(around, labels.rows)
     distance = (found.keypoints[own] - labels.keypoints).norm(dim=2)
-    known = distance.isfinite().numpy()
-    near = (distance < NEAR).numpy()
-    return start.fitted(found.mass[own].numpy()[known], drift[own.numpy()][known], near[known])
+    known = distance.isfinite()
+    distance = distance[known]
+    belief, drifted = (part[own][known].numpy() for part in (found.mass, drift))
+    figures = {
+        "distance_percent": 50 * distance.mean().item(),
+        "pck@.05": (distance < 0.1).float().mean().item(),
+        "pck@.1": (distance < 0.2).float().mean().item(),
+    }
+    return start.fitted(belief, drifted, (distance < NEAR).numpy()), figures
 
 
 def signed(images: Tensor) -> Tensor:
@@ -194,25 +195,32 @@ def signed(images: Tensor) -> Tensor:
 def backgrounds(config: FramesConfig, clips: Clips, rows: Tensor) -> NDArray[np.uint8]:
     """The places of some crops without the person, (n, size, size, 3), as far as can be told.
 
-    See `flexpose.frames.crops.place`.
+    See `flexpose.frames.crops.place`. One frame is held at a time, for frames may be large.
     """
     frames = open_frames(config.path)
     index = {name: i for i, name in enumerate(frames.names)}
     _, lengths = torch.unique_consecutive(clips.clip, return_counts=True)
     ends = lengths.cumsum(0).tolist()
     middle = [index[clips.names[row]] for row in _middles([0, *ends[:-1]], ends)]
-    elsewhere = [frames.read(i) for i in middle]
-    found: dict[int, NDArray[np.uint8]] = {}
-    out = []
-    for row in rows.tolist():
-        clip = int(clips.clip[row])
-        if clip not in found:
-            own = torch.nonzero(clips.clip == clip)[:, 0]
-            some = own[:: max(1, len(own) // _OF_CLIP)].tolist()
-            own_frames = np.stack([frames.read(index[clips.names[r]]) for r in some])
-            found[clip], _ = place(own_frames, elsewhere)
-        out.append(cut(found[clip], clips.crops[row], clips.images.shape[-1]))
-    return np.stack(out)
+    elsewhere = [shrunk(frames.read(i)) for i in middle]
+    size = clips.images.shape[-1]
+    out = np.zeros((len(rows), size, size, 3), np.uint8)
+    for clip in clips.clip[rows].unique().tolist():
+        own = torch.nonzero(clips.clip == clip)[:, 0]
+        own_frames = [index[clips.names[r]] for r in own[:: max(1, len(own) // _OF_CLIP)].tolist()]
+        here = np.stack([shrunk(frames.read(i)) for i in own_frames])
+        others = [middle[number] for number in same_place(here, elsewhere)]
+        others = [i for i in others if frames.size(i) == frames.size(own_frames[0])]
+        wanted = torch.nonzero(clips.clip[rows] == clip)[:, 0].tolist()
+        crops = clips.crops[rows[wanted].numpy()]
+        seen = np.stack([_cuts(frames.read(i), crops, size) for i in (*own_frames, *others)])
+        for number, views in zip(wanted, seen.swapaxes(0, 1), strict=True):
+            out[number] = place(views[: len(own_frames)], list(views[len(own_frames) :]))
+    return out
+
+
+def _cuts(image: NDArray[np.uint8], crops: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
+    return np.stack([cut(image, crop, size) for crop in crops])
 
 
 def _middles(starts: list[int], ends: list[int]) -> list[int]:

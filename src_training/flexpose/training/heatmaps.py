@@ -29,7 +29,7 @@ from flexpose.models.prior import load_weights, with_prefix
 from flexpose.rendering.raster import draw_overlay
 from flexpose.skeleton import Skeleton
 from flexpose.training.augment import varied
-from flexpose.training.clips import Clips, Labels, agreement, calibrated, signed
+from flexpose.training.clips import Clips, Labels, measured, signed
 from flexpose.training.loop import Preview
 from flexpose.training.puppets import Puppets
 
@@ -170,12 +170,11 @@ class HeatmapTask:
         return Reading(*(torch.cat(part).cpu() for part in zip(*parts, strict=True)))
 
     def evaluate(self) -> Mapping[str, float]:
-        """As `agreement` says; empty without held-out labels."""
-        labels = self.held_out
-        if labels is None:
+        """As `measured` says, which also calibrates; empty without held-out labels."""
+        if self.held_out is None:
             return {}
-        self.calibration = calibrated(self.read, self.clips, labels, UNCALIBRATED)
-        return agreement(self.read(labels.rows).keypoints, labels)
+        self.calibration, figures = measured(self.read, self.clips, self.held_out, UNCALIBRATED)
+        return figures
 
     def preview(self) -> Preview:
         """What the teacher finds in eight frames, spread over all clips."""

@@ -40,7 +40,7 @@ from flexpose.rendering.soft import Renderer
 from flexpose.rendering.style import DrawingStyle
 from flexpose.skeleton import Skeleton
 from flexpose.training.augment import moved, tinted
-from flexpose.training.clips import Clips, Labels, agreement, calibrated, placements
+from flexpose.training.clips import Clips, Labels, measured, placements
 from flexpose.training.loop import Preview
 from flexpose.training.pictures import to_uint8
 
@@ -255,12 +255,11 @@ class KeypointGanTask:
         return Reading(*(torch.cat(part).cpu() for part in zip(*parts, strict=True)))
 
     def evaluate(self) -> Mapping[str, float]:
-        """As `agreement` says; empty without held-out labels."""
-        labels = self.held_out
-        if labels is None:
+        """As `measured` says, which also calibrates; empty without held-out labels."""
+        if self.held_out is None:
             return {}
-        self.calibration = calibrated(self.read, self.clips, labels, UNCALIBRATED)
-        return agreement(self.read(labels.rows).keypoints, labels)
+        self.calibration, figures = measured(self.read, self.clips, self.held_out, UNCALIBRATED)
+        return figures
 
     @torch.no_grad()
     def preview(self) -> Preview:
