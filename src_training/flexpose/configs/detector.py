@@ -91,8 +91,17 @@ class KeypointGanConfig(ConfigBase):
     channels: Literal[1, 3] = Field(
         3, title="Channels of skeleton images", description="3 colours bones, so sides differ."
     )
+    reader: str | None = Field(
+        None,
+        title="Trained reader",
+        description="A run of train-regressor, or a shipped one, for this skeleton, size and "
+        "number of channels. Without it the published reader learns on drawings of the poses.",
+    )
     reader_steps: int = Field(
-        600, ge=0, title="Steps of the reader alone", description="On drawings of the poses, first."
+        600,
+        ge=0,
+        title="Steps of the reader alone",
+        description="On drawings of the poses, first; none for a trained reader.",
     )
     reader_lr: float = Field(1e-3, gt=0, title="Learning rate of the reader alone")
     lr: float = Field(

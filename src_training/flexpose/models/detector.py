@@ -13,7 +13,7 @@ from torch import Tensor
 from flexpose.calibration import Calibration
 from flexpose.checkpoint import Checkpoint, load_checkpoint
 from flexpose.models.heatmaps import NEAR, Reading, new_network, read_both_ways
-from flexpose.models.keypoint_gan import SkeletonPainter, SkeletonReader
+from flexpose.models.keypoint_gan import SkeletonPainter, SkeletonReader, TrainedReader
 from flexpose.models.prior import checkpoint_path, frozen, load_weights
 from flexpose.rendering.soft import Renderer
 from flexpose.rendering.style import DrawingStyle
@@ -78,7 +78,12 @@ def _load_keypoint_gan(
 ) -> Callable[[Tensor], Reading]:
     style, width = DrawingStyle.from_dict(found.meta.style), int(found.meta.config["width"])
     painter = SkeletonPainter(style.channels, width)
-    reader = SkeletonReader(skeleton.num_joints, style.channels, width)
+    beta = found.tensors.get("reader.regressor.score.weight")
+    reader: torch.nn.Module
+    if beta is None:
+        reader = SkeletonReader(skeleton.num_joints, style.channels, width)
+    else:
+        reader = TrainedReader(skeleton.num_joints, style.channels, beta.shape[1])
     load_weights(painter, found.tensors, "painter_ema.", found.path)
     load_weights(reader, found.tensors, "reader.", found.path)
     for network in (painter, reader):

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from flexpose.models.regressor import PoseRegressor
+
 Norm = Callable[[int], nn.Module]
 _BATCH: Norm = nn.BatchNorm2d
 _INSTANCE: Norm = nn.InstanceNorm2d  # without learned scale and shift, as published
@@ -114,6 +116,24 @@ class SkeletonReader(nn.Module):
     def forward(self, skeletons: Tensor) -> Tensor:
         """Skeleton images (n, channels, h, w) to keypoints (n, J, 2) in unit space."""
         return marginal_argmax(self.encoder(skeletons))
+
+
+class TrainedReader(nn.Module):
+    """Beta of ``train-regressor`` in the place of KeypointGAN's: it can read from the first step.
+
+    Parameters
+    ----------
+    width : of the regressor
+    """
+
+    def __init__(self, num_joints: int, channels: int, width: int) -> None:
+        super().__init__()
+        self.regressor = PoseRegressor(num_joints, channels, width)
+
+    def forward(self, skeletons: Tensor) -> Tensor:
+        """Skeleton images (n, channels, h, w) to keypoints (n, J, 2) in unit space."""
+        keypoints: Tensor = self.regressor(skeletons)[0]
+        return keypoints
 
 
 def marginal_argmax(maps: Tensor) -> Tensor:

@@ -195,9 +195,9 @@ def load_fitting_regressor(
     beta, reads, drawn = load_regressor(name, device)
     if not reads.same_layout(skeleton) or drawn != style:
         raise CheckpointError(
-            f"The regressor {name} reads {reads.name} drawn as {drawn.to_dict()}, but the prior "
-            f"draws {skeleton.name} as {style.to_dict()}.",
-            "Train one for this prior with train-regressor.",
+            f"The regressor {name} reads {reads.name} drawn as {drawn.to_dict()}; needed is one "
+            f"for {skeleton.name} drawn as {style.to_dict()}.",
+            "Train it with train-regressor.",
         )
     return beta
 

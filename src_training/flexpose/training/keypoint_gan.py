@@ -32,10 +32,11 @@ from flexpose.models.keypoint_gan import (
     Reconstructor,
     SkeletonPainter,
     SkeletonReader,
+    TrainedReader,
     initialised,
     lsgan,
 )
-from flexpose.models.prior import load_weights, with_prefix
+from flexpose.models.prior import load_fitting_regressor, load_weights, with_prefix
 from flexpose.rendering.soft import Renderer
 from flexpose.rendering.style import DrawingStyle
 from flexpose.skeleton import Skeleton
@@ -84,14 +85,13 @@ class KeypointGanTask:
                 for name, network in (
                     ("painter", SkeletonPainter(config.gan.channels, config.width)),
                     ("reconstructor", Reconstructor(config.gan.channels, config.width)),
-                    (
-                        "reader",
-                        SkeletonReader(skeleton.num_joints, config.gan.channels, config.width),
-                    ),
                     ("judge", PatchDiscriminator(config.gan.channels, 2 * config.width, scales)),
                 )
             }
-        ).to(device)
+        )
+        self.nets["reader"] = self._new_reader(random)
+        self.nets.to(device)
+        self.alone = 0 if config.gan.reader else config.gan.reader_steps
         self.painter_ema = copy.deepcopy(self.nets["painter"]).eval().requires_grad_(False)
         self.optimizers = {
             name: torch.optim.Adam(
@@ -118,11 +118,21 @@ class KeypointGanTask:
     def lr(self) -> float:
         return self.config.gan.lr
 
+    def _new_reader(self, random: torch.Generator) -> nn.Module:
+        config = self.config
+        joints, channels = self.skeleton.num_joints, config.gan.channels
+        if config.gan.reader is None:
+            return initialised(SkeletonReader(joints, channels, config.width), random)
+        trained = load_fitting_regressor(config.gan.reader, self.skeleton, self.style, "cpu")
+        reader = TrainedReader(joints, channels, trained.score.in_channels)
+        reader.regressor.load_state_dict(trained.state_dict())
+        return reader
+
     # ------------------------------------------------------------ a step
 
     def step(self, step: int) -> Mapping[str, Tensor]:
         random = generator_for(self.config.seed, step)
-        if step <= self.config.gan.reader_steps:
+        if step <= self.alone:
             return self._reader_alone(random)
         rows = torch.randint(len(self.clips.names), (self.config.batch_size,), generator=random)
         images = self._images(rows)
@@ -131,7 +141,7 @@ class KeypointGanTask:
         losses, drawn = self._draw(images, others, random)
         losses |= self._judge(self.render(poses), drawn, random)
         losses |= self._read(poses, drawn)
-        self._average(step - self.config.gan.reader_steps)
+        self._average(step - self.alone)
         return losses
 
     def _reader_alone(self, random: torch.Generator) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from flexpose.models.keypoint_gan import (
     Reconstructor,
     SkeletonPainter,
     SkeletonReader,
+    TrainedReader,
     initialised,
     lsgan,
     marginal_argmax,
@@ -38,7 +39,8 @@ def test_images_become_skeletons_and_images_again(size, channels, scales):
     skeletons = SkeletonPainter(channels, 4)(images)
     assert skeletons.shape == (2, channels, size, size)
     assert Reconstructor(channels, 4)(skeletons, images).shape == images.shape
-    assert SkeletonReader(5, channels, 4)(skeletons).shape == (2, 5, 2)
+    for reader in (SkeletonReader(5, channels, 4), TrainedReader(5, channels, 4)):
+        assert reader(skeletons).shape == (2, 5, 2)
     sides = [s.shape[-1] for s in PatchDiscriminator(channels, 4, scales)(skeletons)]
     assert sides == [14, 6, 2][-scales:]
 

@@ -289,8 +289,8 @@ def test_beta_must_fit_the_prior(workshop, play, tmp_path):
     play("train-regressor", workshop.regressor(channels=1, steps=1), tmp_path / "gray")
     config = workshop.adapt_image(regressor=str(tmp_path / "gray"))
     events = play("adapt", config, tmp_path / "run")
-    failed(events, CheckpointError, "Train one for this prior with train-regressor")
+    failed(events, CheckpointError, "Train it with train-regressor")
     pairs = {"matching": "ot", "pairs": {"features": "beta"}}
     config = workshop.adapt(regressor=str(workshop.beta), transfer=pairs)  # 32 px, not 64
     events = play("adapt", config, tmp_path / "run2")
-    failed(events, CheckpointError, "Train one for this prior with train-regressor")
+    failed(events, CheckpointError, "Train it with train-regressor")

@@ -77,6 +77,10 @@ def rows(shop):
             ),
         ),
         "detector with shots and colours": ("train-detector", shop.keypoint_gan({})),
+        "detector with a trained reader": (
+            "train-detector",
+            shop.keypoint_gan({"reader": "body15-regressor"}, size=64),
+        ),
     }
 
 
@@ -102,6 +106,7 @@ NAMES = [
     "detector",
     "detector as published",
     "detector with shots and colours",
+    "detector with a trained reader",
 ]
 every_job = pytest.mark.parametrize("name", NAMES)
 

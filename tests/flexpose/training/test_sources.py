@@ -213,7 +213,7 @@ def test_beta_of_an_evaluated_prior_must_fit(workshop, play, tmp_path):
     config = workshop.draws(regressor=str(tmp_path / "gray"))
     events = play("train-prior", config, tmp_path / "run")
     assert isinstance(events[-1], JobFailed)
-    assert "Train one for this prior with train-regressor" in str(events[-1].error)
+    assert "Train it with train-regressor" in str(events[-1].error)
 
 
 def test_held_out_poses_are_measured_against(workshop, play, tmp_path, puppet_poses):
@@ -260,3 +260,9 @@ def test_a_regressor_can_start_from_another(workshop, play, tmp_path):
     events = play("train-regressor", config, tmp_path / "b")
     assert isinstance(events[-1], JobFailed)
     assert isinstance(events[-1].error, CheckpointError)
+
+
+def test_a_trained_reader_must_read_what_is_drawn(workshop, play, tmp_path):
+    config = workshop.keypoint_gan({"reader": "body15-regressor"}, size=32)
+    error = play("train-detector", config, tmp_path)[-1].error
+    assert "The regressor body15-regressor reads body15" in str(error)
