@@ -249,7 +249,7 @@ class Bench:
             "poses": self.poses(kind),
             "steps": self.steps["gan"],
             "width": GAN_WIDTH,
-            "gan": {"supervised_weight": 0.0},
+            "gan": {"supervised_weight": 0.0, "reader": "body15-regressor"},
         }
         return self.detector(f"gan-{kind}", values)
 
@@ -305,7 +305,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="*", help="only rows whose name has one of these words")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--steps", type=int, default=1500, help="of the heatmap detectors")
-    parser.add_argument("--gan-steps", type=int, default=2000)
+    parser.add_argument("--gan-steps", type=int, default=1200)
     args = parser.parse_args()
     log = args.out.with_suffix(".jsonl")
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -67,6 +67,12 @@ COMMANDS = (
         "bend a prior towards a dozen labelled poses",
     ),
     Command(
+        "adapt-baseline",
+        "flexpose.configs.baselines:BaselineConfig",
+        "flexpose.training.baseline:run",
+        "adapt in another way (fine-tuning, FreezeD, LoRA, AdaGAN, AdaFM, CDC), to compare",
+    ),
+    Command(
         "sample",
         "flexpose.configs.adaptation:SampleConfig",
         "flexpose.training.sample:run",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flexpose.checkpoint import load_checkpoint, sha256_of
 from flexpose.configs.adaptation import AdaptConfig
+from flexpose.configs.baselines import BaselineConfig
 from flexpose.errors import CheckpointError, FlexPoseError, UnknownNameError
 from flexpose.kinematics import KinematicTransfer
 from flexpose.models.generator import PoseGenerator, PoseOutput, styles
@@ -40,6 +42,7 @@ class PoseModel:
     kinematics : bone-length ratios
     weights : acceptance rule
     shots : float32 (M, J, 2), unit space: T, so that T* can be added to samples
+    own : a generator in the place of g_s, from an adaptation that changed its weights
     """
 
     prior: Prior
@@ -47,10 +50,13 @@ class PoseModel:
     kinematics: KinematicTransfer | None = None
     weights: EnergyWeights | None = None
     shots: Tensor | None = None
+    own: PoseGenerator | None = None
 
     @property
     def generator(self) -> PoseGenerator:
-        """g_t, or g_s when there is no tau."""
+        """g_t, or g_s when nothing was adapted."""
+        if self.own is not None:
+            return self.own
         if self.transfer is None:
             return self.prior.generator
         return TransferredGenerator(self.prior.generator, self.transfer)
@@ -78,7 +84,12 @@ def load_model(
         raise CheckpointError(
             f"{path} holds a {found.meta.kind}, expected a prior or an adapted model."
         )
-    config = AdaptConfig.model_validate(dict(found.meta.config))
+    saved = dict(found.meta.config)
+    config: AdaptConfig | BaselineConfig
+    if "adapter" in saved:
+        config = BaselineConfig.model_validate(saved)
+    else:
+        config = AdaptConfig.model_validate(saved)
     parent = found.meta.parent or {}
     try:
         prior = load_prior(config.prior, device, regressor or config.regressor)
@@ -95,6 +106,11 @@ def load_model(
             f"but {config.prior} is now {have[:8]}...",
             "Adapt again, or put that prior back.",
         )
+    if isinstance(config, BaselineConfig):
+        own = copy.deepcopy(prior.generator)
+        assert isinstance(own, nn.Module)
+        load_weights(own, found.tensors, "generator.", path)
+        return PoseModel(prior, own=own, shots=found.tensors.get("shots"))
     return _assemble(prior, found.tensors, config, str(path), device)
 
 

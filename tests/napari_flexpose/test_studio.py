@@ -101,12 +101,13 @@ def test_adapting_writes_the_shots_and_names_what_decides_the_result(studio, run
 def test_the_default_batches_are_the_engines(studio, runner, name):
     """Out of memory, half of what failed is offered, so what is automatic must be named."""
     from flexpose.models.prior import load_prior
-    from flexpose.training.adaptation import AdaptationTask, load_shots
+    from flexpose.training.adaptation import AdaptationTask
+    from flexpose.training.data import load_shots
 
     studio.adapt({"prior": name})
     config = runner.request.config.model_copy(update={"batch_size": None})
     prior = load_prior(name)
-    poses, _ = load_shots(config, prior.skeleton)
+    poses, _ = load_shots(config.shots, config.prior, prior.skeleton)
     import torch
 
     task = AdaptationTask(config, prior, torch.from_numpy(poses), torch.device("cpu"))
@@ -174,7 +175,8 @@ def test_runs_that_did_not_finish_say_nothing(studio, runner):
 
 def test_the_steps_are_those_of_the_engine(studio, runner):
     from flexpose.models.prior import load_prior
-    from flexpose.training.adaptation import AdaptationTask, load_shots
+    from flexpose.training.adaptation import AdaptationTask
+    from flexpose.training.data import load_shots
 
     prior = load_prior("body15")
     for transfer, bones in (("energy", True), ("none", True), ("none", False), ("ot", False)):
@@ -188,7 +190,7 @@ def test_the_steps_are_those_of_the_engine(studio, runner):
         runner.tell(JobCancelled(0))
         import torch
 
-        shots = torch.from_numpy(load_shots(config, prior.skeleton)[0])
+        shots = torch.from_numpy(load_shots(config.shots, config.prior, prior.skeleton)[0])
         task = AdaptationTask(config, prior, shots, torch.device("cpu"))
         assert task.total_steps == num_steps(config)
 

@@ -9,40 +9,32 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flexpose.checkpoint import CheckpointMeta, sha256_of
 from flexpose.compute import generator_for, prepare, resolve_device
 from flexpose.configs.adaptation import AdaptConfig
-from flexpose.errors import CheckpointError, FlexPoseError, SkeletonMismatchError
+from flexpose.errors import CheckpointError, FlexPoseError
 from flexpose.events import JobEvent, MetricsReady, PhaseChanged, PreviewReady, WarningRaised
-from flexpose.geometry import normalised, unit_to_canvas
-from flexpose.io.base import read_poses
 from flexpose.jobs import CancelToken
 from flexpose.kinematics import KinematicTransfer
 from flexpose.losses import energy_distance, pairwise
-from flexpose.mapping import map_poses
 from flexpose.models.generator import PoseGenerator
 from flexpose.models.prior import Prior, load_prior, load_weights, under_prefix, with_prefix
 from flexpose.models.transfer import TransferFunction
-from flexpose.rendering.soft import Renderer
 from flexpose.runs import RunDir
-from flexpose.sampling import PoseModel, PoseSampler, chosen_layers, keypoints, weights_from
-from flexpose.skeleton import Skeleton
+from flexpose.sampling import PoseModel, chosen_layers, keypoints, weights_from
+from flexpose.training.data import load_shots
 from flexpose.training.loop import Preview, Schedule, run_task
+from flexpose.training.outcome import COLLAPSED, outcome, three_rows
 from flexpose.training.pairs import PairedLoss
-from flexpose.training.pictures import to_uint8
 from flexpose.training.pose_map import AdaptationMap
 from flexpose.weighting import EnergyWeights, fit_energy_weights
 
 _WEIGHTS, _PREVIEW, _EVALUATE, _HELD_OUT = ((1 << 40) + i for i in range(4))  # beside the steps
 _CHECK_EVERY = 20  # steps between looks at held-out shots
 _POOL = 1024  # poses that weights are fitted on: enough to stand for the prior, quick to compare
-COLLAPSED = 0.5
-"""Spread ratio below which generated poses hardly differ from each other any more."""
 
 
 def run(config: AdaptConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobEvent]:
@@ -51,7 +43,7 @@ def run(config: AdaptConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobEv
     prepare(device, config.threads)
     yield PhaseChanged("loading the prior")
     prior = load_prior(config.prior, device, config.regressor)
-    shots, notes = load_shots(config, prior.skeleton)
+    shots, notes = load_shots(config.shots, config.prior, prior.skeleton)
     for note in notes:
         yield WarningRaised("shots", note)
     task = AdaptationTask(config, prior, torch.from_numpy(shots).to(device), device)
@@ -71,43 +63,6 @@ def run(config: AdaptConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobEv
                 "as the shots: the adaptation has collapsed.",
                 "Use matching 'energy', fewer steps or layers, or add shots that differ more.",
             )
-
-
-def load_shots(config: AdaptConfig, skeleton: Skeleton) -> tuple[NDArray[np.float32], list[str]]:
-    """The complete shots (M, J, 2) in the prior's skeleton, normalised, and what was left out.
-
-    Raises
-    ------
-    SkeletonMismatchError : the shots lack joints of the prior's skeleton.
-    FlexPoseError : fewer than two complete shots, or all of them the same pose.
-    """
-    poses = read_poses(config.shots)
-    try:
-        mapped = map_poses(poses, skeleton)
-    except SkeletonMismatchError as error:
-        raise SkeletonMismatchError(
-            f"{config.shots}: {error.message} The prior {config.prior} needs them all.", error.hint
-        ) from error
-    complete = mapped[mapped.complete]
-    if len(complete) < 2:
-        raise FlexPoseError(
-            f"{config.shots}: {len(complete)} of {len(poses)} poses have all joints of "
-            f"{skeleton.name}, expected at least 2 shots.",
-            "Label a dozen frames with every joint, occluded ones where you guess them.",
-        )
-    notes = []
-    if len(complete) < len(poses):
-        notes.append(
-            f"{len(poses) - len(complete)} of {len(poses)} shots lack joints of {skeleton.name} "
-            "and are left out."
-        )
-    shots = normalised(complete.keypoints)
-    if np.ptp(shots, axis=0).max() < 1e-4:
-        raise FlexPoseError(
-            f"{config.shots}: all {len(shots)} shots show the same pose.",
-            "Label frames in which the pose differs; from one pose no distribution can be told.",
-        )
-    return shots, notes
 
 
 class AdaptationTask:
@@ -150,7 +105,16 @@ class AdaptationTask:
             self.transfer = TransferFunction(prior.generator.layers, chosen, part.bias).to(device)
             groups.append({"params": list(self.transfer.parameters()), "lr": part.lr})
         if part.matching in ("index", "ot"):
-            self.pairs = PairedLoss(config, prior, self._generator, self.fitted, device)
+            self.pairs = PairedLoss(
+                part.pairs,
+                part.matching,
+                config.regressor,
+                config.seed,
+                prior,
+                self._generator,
+                self.fitted,
+                device,
+            )
         if config.kinematics.enabled:
             self.kinematics = KinematicTransfer(prior.skeleton).to(device)
             groups.append(
@@ -283,31 +247,18 @@ class AdaptationTask:
         """The weights as far as they are known: those within the fit until the last step."""
         return self.weights if self.weights is not None else self._guide
 
-    @torch.no_grad()
     def evaluate(self) -> Mapping[str, float]:
-        """Energy distance to the shots and spread against them, of 1,000 samples."""
-        sampler = PoseSampler(self.model())
-        made = sampler.draw(1000, generator_for(self.config.seed, _EVALUATE)).flatten(1)
-        shots = self.shots.cpu().flatten(1)
-        spread = made.var(dim=0).sum().sqrt() / shots.var(dim=0).sum().sqrt()
-        return {
-            "energy_distance": float(energy_distance(made, shots)),
-            "spread_ratio": float(spread),
-            "kept_share": sampler.counts.kept / max(sampler.counts.made, 1),
-        }
+        """As `outcome` says."""
+        return outcome(self.model(), self.shots, generator_for(self.config.seed, _EVALUATE))
 
     @torch.no_grad()
     def preview(self) -> Preview:
-        """Three rows of eight: source sample, the same latent adapted, the nearest shot."""
+        """Source samples, the same latents adapted, the nearest shots."""
         random = generator_for(self.config.seed, _PREVIEW)
         z = torch.randn(8, self.prior.generator.z_dim, generator=random).to(self.device)
         source = keypoints(self.prior.generator, self.prior, z)
         adapted = self._made(8, generator_for(self.config.seed, _PREVIEW))
-        nearest = self.shots[torch.cdist(adapted.flatten(1), self.shots.flatten(1)).argmin(dim=1)]
-        rows = torch.cat([source, adapted, nearest])
-        render = Renderer(self.prior.skeleton, self.prior.style, self.device)
-        canvas = unit_to_canvas(rows.cpu().numpy(), self.prior.style.size)
-        return Preview(to_uint8(render(rows)), canvas)
+        return three_rows(self.prior, source, adapted, self.shots)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {"shots": self.shots, **self.parts.state_dict()}

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from flexpose.configs.prior import SourceConfig
-from flexpose.errors import FlexPoseError
+from flexpose.errors import FlexPoseError, SkeletonMismatchError
 from flexpose.geometry import normalised, tight_boxes
 from flexpose.io.base import read_poses
 from flexpose.mapping import map_poses
@@ -87,3 +88,40 @@ def draw_batch(
         matrix = torch.stack([cos, -sin, sin, cos], dim=1).view(-1, 2, 2)
         batch = torch.from_numpy(normalised((batch @ matrix.transpose(1, 2)).numpy()))
     return batch
+
+
+def load_shots(path: Path, prior: str, skeleton: Skeleton) -> tuple[NDArray[np.float32], list[str]]:
+    """The complete shots (M, J, 2) in the prior's skeleton, normalised, and what was left out.
+
+    Raises
+    ------
+    SkeletonMismatchError : the shots lack joints of the prior's skeleton.
+    FlexPoseError : fewer than two complete shots, or all of them the same pose.
+    """
+    poses = read_poses(path)
+    try:
+        mapped = map_poses(poses, skeleton)
+    except SkeletonMismatchError as error:
+        raise SkeletonMismatchError(
+            f"{path}: {error.message} The prior {prior} needs them all.", error.hint
+        ) from error
+    complete = mapped[mapped.complete]
+    if len(complete) < 2:
+        raise FlexPoseError(
+            f"{path}: {len(complete)} of {len(poses)} poses have all joints of "
+            f"{skeleton.name}, expected at least 2 shots.",
+            "Label a dozen frames with every joint, occluded ones where you guess them.",
+        )
+    notes = []
+    if len(complete) < len(poses):
+        notes.append(
+            f"{len(poses) - len(complete)} of {len(poses)} shots lack joints of {skeleton.name} "
+            "and are left out."
+        )
+    shots = normalised(complete.keypoints)
+    if np.ptp(shots, axis=0).max() < 1e-4:
+        raise FlexPoseError(
+            f"{path}: all {len(shots)} shots show the same pose.",
+            "Label frames in which the pose differs; from one pose no distribution can be told.",
+        )
+    return shots, notes

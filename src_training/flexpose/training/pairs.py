@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from flexpose.compute import generator_for
-from flexpose.configs.adaptation import AdaptConfig
+from flexpose.configs.adaptation import PairsConfig
 from flexpose.geometry import normalised
 from flexpose.losses import energy_distance
 from flexpose.matching import optimal_pairs
@@ -29,20 +29,25 @@ class PairedLoss:
 
     Parameters
     ----------
+    matching : index or ot
+    regressor : beta's name, for drawings of a keypoint prior; the shipped one when None
     generator : g_t
     shots : float (M, J, 2), unit space, box-normalised: T
     """
 
     def __init__(
         self,
-        config: AdaptConfig,
+        part: PairsConfig,
+        matching: str,
+        regressor: str | None,
+        seed: int,
         prior: Prior,
         generator: PoseGenerator,
         shots: Tensor,
         device: torch.device,
     ) -> None:
-        self.part, self.matching = config.transfer.pairs, config.transfer.matching
-        self.seed, self.prior, self.generator, self.shots = config.seed, prior, generator, shots
+        self.part, self.matching, self.seed = part, matching, seed
+        self.prior, self.generator, self.shots = prior, generator, shots
         poses = shots.cpu().numpy()
         if self.part.num_mixups:
             rng = np.random.default_rng([self.seed, _MIXUP])
@@ -57,7 +62,7 @@ class PairedLoss:
         if self.part.features != "keypoints":
             beta = prior.regressor
             if beta is None and self.part.features == "beta":
-                beta = load_fitting_regressor(config.regressor, prior.skeleton, prior.style, device)
+                beta = load_fitting_regressor(regressor, prior.skeleton, prior.style, device)
             weights = self.part.feature_weights
             self.gamma = feature_extractor(self.part.features, beta, weights, device)
 

@@ -13,6 +13,7 @@ import yaml
 from flexpose import sampling
 from flexpose.checkpoint import load_checkpoint
 from flexpose.configs.adaptation import AdaptConfig, SampleConfig
+from flexpose.configs.baselines import BaselineConfig
 from flexpose.configs.detector import DetectorConfig
 from flexpose.configs.prior import PriorConfig, RegressorConfig
 from flexpose.events import JobFinished
@@ -104,6 +105,17 @@ class Workshop:
     def adapt_image(self, **changes: Any) -> AdaptConfig:
         own = {"prior": str(self.images), "regressor": str(self.beta)}
         return self.adapt(**{**own, **changes})
+
+    def baseline(self, kind: str, **changes: Any) -> BaselineConfig:
+        values = {
+            "prior": str(self.keypoints),
+            "shots": self.path / "shots.npz",
+            "adapter": {"kind": kind},
+            "steps": 4,
+            "batch_size": 8,
+            "check_every": 2,
+        }
+        return BaselineConfig.model_validate({**values, "device": "cpu", **changes})
 
     def sample(self, **changes: Any) -> SampleConfig:
         values = {"model": str(self.keypoints), "n": 50, "size": 64}

@@ -69,6 +69,10 @@ def rows(shop):
         "adapt image, index": ("adapt", shop.adapt_image(**paired("index", "beta"), **NO_PARTS)),
         "adapt image, ot": ("adapt", shop.adapt_image(**paired("ot"), **NO_PARTS)),
         "adapt image, energy": ("adapt", shop.adapt_image(steps=3)),
+        **{
+            f"baseline {kind}": ("adapt-baseline", shop.baseline(kind))
+            for kind in ("finetune", "lora", "adagan")
+        },
         "detector": ("train-detector", shop.detector()),
         "detector as published": (
             "train-detector",
@@ -103,6 +107,9 @@ NAMES = [
     "adapt image, index",
     "adapt image, ot",
     "adapt image, energy",
+    "baseline finetune",
+    "baseline lora",
+    "baseline adagan",
     "detector",
     "detector as published",
     "detector with shots and colours",

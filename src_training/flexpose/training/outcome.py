@@ -1,0 +1,46 @@
+"""How an adaptation turned out: its distance to the shots, and what it makes, in pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from flexpose.geometry import unit_to_canvas
+from flexpose.losses import energy_distance
+from flexpose.models.prior import Prior
+from flexpose.rendering.soft import Renderer
+from flexpose.sampling import PoseModel, PoseSampler
+from flexpose.training.loop import Preview
+from flexpose.training.pictures import to_uint8
+
+COLLAPSED = 0.5
+"""Spread ratio below which generated poses hardly differ from each other any more."""
+
+
+@torch.no_grad()
+def outcome(model: PoseModel, shots: Tensor, random: torch.Generator) -> Mapping[str, float]:
+    """Energy distance to the shots (M, J, 2) and spread against them, of 1,000 samples."""
+    sampler = PoseSampler(model)
+    made = sampler.draw(1000, random).flatten(1)
+    wanted = shots.cpu().flatten(1)
+    spread = made.var(dim=0).sum().sqrt() / wanted.var(dim=0).sum().sqrt()
+    return {
+        "energy_distance": float(energy_distance(made, wanted)),
+        "spread_ratio": float(spread),
+        "kept_share": sampler.counts.kept / max(sampler.counts.made, 1),
+    }
+
+
+@torch.no_grad()
+def three_rows(prior: Prior, source: Tensor, adapted: Tensor, shots: Tensor) -> Preview:
+    """Three rows of eight: source samples, the same latents adapted, the nearest shots.
+
+    All (n, J, 2) in unit space.
+    """
+    nearest = shots[torch.cdist(adapted.flatten(1), shots.flatten(1)).argmin(dim=1)]
+    rows = torch.cat([source, adapted, nearest])
+    render = Renderer(prior.skeleton, prior.style, rows.device)
+    canvas = unit_to_canvas(rows.cpu().numpy(), prior.style.size)
+    return Preview(to_uint8(render(rows)), canvas)
