@@ -12,16 +12,20 @@ To add a format, put one module into this folder and give it a constant ``FORMAT
 ``read`` subtracts the format's pixel offset, so that (0, 0) is the centre of the top-left pixel,
 sets ``groups`` where the data know clips or activities, says in ``PoseSet.source`` what it did, and
 lets nothing but ``DataFormatError`` out for a file that is missing, cut short or of another kind
-(``read_text``, ``read_npz`` and ``read_mat`` below see to that). A format that can be written adds
+(``read_text``, ``read_npz`` and ``read_mat`` below see to that). A format that is read from folders
+says in ``folder=`` what they hold (``files_below`` finds it); one that can be written adds
 ``write=`` and ``suffix=``. The rest is found by itself: ``read_poses`` asks every ``sniff``. Add a
-tiny file to the tests, and a row to ``docs/data-formats.md``.
+tiny file to the ``SAMPLES`` of ``tests/flexpose/io/conftest.py``, which are then cut and damaged,
+and a row to ``docs/data-formats.md``.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import importlib
 import math
 import os
+import pickle
 import pkgutil
 import secrets
 import struct
@@ -33,12 +37,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import IO, Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flexpose.errors import DataFormatError, UnknownNameError
+from flexpose.errors import DataFormatError, PoseShapeError, UnknownNameError
+from flexpose.io import matfile
 from flexpose.poseset import PoseSet
 
 
@@ -60,6 +65,8 @@ class Format:
     read : file to poses
     write : poses to file, or None
     suffix : file suffix that chooses this format for writing; empty for none
+    folder : what a folder of this format holds, in words; empty for formats of single files
+    refines : name of a general format whose files this one reads better; it then goes first
     """
 
     name: str
@@ -68,6 +75,8 @@ class Format:
     read: Reader
     write: Callable[[PoseSet, Path], Sequence[str] | None] | None = None
     suffix: str = ""
+    folder: str = ""
+    refines: str = ""
 
 
 @cache
@@ -87,7 +96,7 @@ def read_poses(
     *,
     image_root: Path | str | None = None,
 ) -> PoseSet:
-    """Read poses from a file of any known format.
+    """Read poses from a file or folder of any known format.
 
     Parameters
     ----------
@@ -103,16 +112,38 @@ def read_poses(
     root = None if image_root is None else Path(image_root)
     if not path.exists():
         raise DataFormatError(path, "", "does not exist")
-    if format is not None:
-        return _format(format).read(path, image_root=root)
+    entry = recognised(path) if format is None else _format(format)
+    if path.is_dir() and not entry.folder and not entry.sniff(path):
+        raise DataFormatError(
+            path, "", f"is a folder, expected a file of the format {entry.name!r}"
+        )
+    try:
+        return entry.read(path, image_root=root)
+    except PoseShapeError as error:
+        raise DataFormatError(path, "", f"its poses are damaged ({error})") from error
+
+
+def recognised(path: Path) -> Format:
+    """The one format that a file or folder has.
+
+    Raises
+    ------
+    DataFormatError : it is damaged, of no known format or of several.
+    """
     fitting = [entry for entry in formats().values() if entry.sniff(path)]
+    better = {entry.refines for entry in fitting}
+    fitting = [entry for entry in fitting if entry.name not in better]
     if len(fitting) == 1:
-        return fitting[0].read(path, image_root=root)
-    known = ", ".join(formats())
-    if not fitting:
-        problem = f"is damaged or of no known format; known formats: {known}."
-    else:
+        return fitting[0]
+    if fitting:
         problem = f"could be {' or '.join(entry.name for entry in fitting)}."
+    elif path.is_dir():
+        known = [f"{entry.folder} ({entry.name})" for entry in formats().values() if entry.folder]
+        problem = f"is a folder without anything that is read; expected {', '.join(known)}."
+    elif _is_matlab_73(path):
+        raise _matlab_73(path)
+    else:
+        problem = f"is damaged or of no known format; known formats: {', '.join(formats())}."
     raise DataFormatError(path, "", problem, "Name the format if you know it.")
 
 
@@ -199,7 +230,7 @@ def atomic_write_text(path: Path | str, text: str, *, backup: bool = False) -> N
 
 # ---------------------------------------------------------------- reading
 
-DAMAGE = (  # what numpy, zipfile, scipy and Pillow raise for files cut short or of another kind
+DAMAGE = (  # what numpy, zipfile and Pillow raise for files cut short or of another kind
     ValueError,
     TypeError,
     LookupError,
@@ -208,9 +239,11 @@ DAMAGE = (  # what numpy, zipfile, scipy and Pillow raise for files cut short or
     MemoryError,
     RuntimeError,
     SyntaxError,
+    AttributeError,
     struct.error,
     zlib.error,
     zipfile.BadZipFile,
+    pickle.UnpicklingError,
 )
 
 
@@ -257,41 +290,85 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     raise DataFormatError(path, "", f"the array {missing[0]!r} is missing")
 
 
+def npz_first(path: Path, name: str) -> Any:
+    """First entry of the array ``name`` of an ``.npz``, read without the rest; None without one."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+            shape, dtype = npy_header(file)
+            data = file.read(dtype.itemsize) if math.prod(shape) else b""
+            return None if dtype.hasobject or not data else np.frombuffer(data, dtype, count=1)[0]
+    except (OSError, *DAMAGE):
+        return None
+
+
+def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of the array whose ``.npy`` text is open at its start."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0
+    if version != (1, 0):
+        read = np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return shape, dtype
+
+
 def mat_names(path: Path) -> frozenset[str]:
     """Names of the variables of a MATLAB file; empty when the file is none."""
-    import scipy.io
-
     if path.suffix.lower() != ".mat":
         return frozenset()
     try:
-        return frozenset(name for name, _, _ in scipy.io.whosmat(path))
-    except (OSError, NotImplementedError, scipy.io.matlab.MatReadError, *DAMAGE):
+        return frozenset(name for name, _ in matfile.variables(path, ()))
+    except (OSError, *DAMAGE):
         return frozenset()
 
 
 def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Read the named variables of a MATLAB file (up to version 7.2).
+    """Read the named variables of a MATLAB file (version 5 to 7.2); see ``flexpose.io.matfile``.
 
     Raises
     ------
     DataFormatError : the file is missing, damaged, or lacks one of the variables.
     """
-    import scipy.io
-
     try:
-        content = scipy.io.loadmat(path, variable_names=names)
+        content = dict(matfile.variables(path, names))
     except NotImplementedError as error:
-        raise DataFormatError(
-            path, "", "is a MATLAB 7.3 file.", "Save it again in MATLAB with the option -v7."
+        raise (
+            _matlab_73(path)
+            if _is_matlab_73(path)
+            else DataFormatError(path, "", f"holds what is not read ({error})")
         ) from error
     except OSError as error:
         raise _unreadable(path, error) from error
-    except (scipy.io.matlab.MatReadError, *DAMAGE) as error:
+    except DAMAGE as error:
         raise DataFormatError(path, "", f"is a damaged MATLAB file ({error})") from error
     for name in names:
         if name not in content:
             raise DataFormatError(path, "", f"the variable {name!r} is missing")
     return {name: content[name] for name in names}
+
+
+FAR = 1e6
+"""No position of an image or a body is as far from the origin, in pixels or millimetres."""
+
+
+def check_positions(path: Path, name: str, array: NDArray[Any]) -> None:
+    """Refuse positions that are not finite or too large to be true."""
+    if not (np.abs(array) < FAR).all():
+        problem = f"found positions that are not finite numbers, or beyond {FAR:g}"
+        raise DataFormatError(path, name, problem)
+
+
+def _is_matlab_73(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(19).startswith(b"MATLAB 7.3 MAT-file")
+    except OSError:
+        return False
+
+
+def _matlab_73(path: Path) -> DataFormatError:
+    return DataFormatError(
+        path, "", "is a MATLAB 7.3 file.", "Save it again in MATLAB with the option -v7."
+    )
 
 
 def check_array(
@@ -306,6 +383,43 @@ def check_array(
         raise DataFormatError(path, name, f"found shape {array.shape}, expected ({wanted})")
     if array.dtype.kind not in kinds:
         raise DataFormatError(path, name, f"found values of type {array.dtype}, expected others")
+
+
+_ENTRIES = 50_000
+"""Entries of a folder that are looked at before it counts as one without the files wanted."""
+
+
+def has_below(folder: Path, pattern: str) -> bool:
+    """Whether a folder or one below it has a file whose name fits; looks at a part of huge ones."""
+    looked = 0
+    for _, names, files in os.walk(folder):
+        if fnmatch.filter(files, pattern):
+            return True
+        looked += len(names) + len(files)
+        if looked > _ENTRIES:
+            return False
+    return False
+
+
+def files_below(folder: Path, pattern: str) -> list[Path]:
+    """All files in a folder and below whose name fits, sorted.
+
+    Raises
+    ------
+    DataFormatError : there is none, or the folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise _unreadable(Path(error.filename), error) from error
+
+    found = [
+        Path(parent) / name
+        for parent, _, files in os.walk(folder, onerror=refuse)
+        for name in fnmatch.filter(files, pattern)
+    ]
+    if not found:
+        raise DataFormatError(folder, "", f"is a folder without a file {pattern}")
+    return sorted(found)
 
 
 def _unreadable(path: Path, error: OSError) -> DataFormatError:

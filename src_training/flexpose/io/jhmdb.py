@@ -1,8 +1,11 @@
-"""JHMDB, 15 joints for every frame of 320 x 240 video, as ``jhmdb_joints.npz``.
+"""JHMDB, 15 joints for every frame of 320 x 240 video.
 
-Arrays: ``clip`` and ``frame`` (from 0) (N,), ``joints`` (N, 15, 2), ``joint_names`` (15,);
-``clips`` and ``grade`` (C,), one row a clip; beside it ``clips.csv``, also a row a clip. Positions
-are MATLAB's and count from 1, as open-mmlab/mmpose@01835e6d says of JHMDB
+The original is ``joint_positions/<action>/<video>/joint_positions.mat`` with ``pos_img``
+(2, 15, T); a folder is read with all that lie below it. ``jhmdb_joints.npz`` has all clips in one:
+``clip`` and ``frame`` (from 0) (N,), ``joints`` (N, 15, 2), ``joint_names`` (15,); ``clips`` and
+``grade`` (C,), one row a clip; beside it ``clips.csv``, also a row a clip.
+
+Positions are MATLAB's and count from 1, as open-mmlab/mmpose@01835e6d says of JHMDB
 (mmpose/datasets/datasets/body/jhmdb_dataset.py), so 1 is subtracted. JHMDB has no visibility:
 joints inside the image count as visible, joints outside it as labelled but not visible.
 """
@@ -10,22 +13,40 @@ joints inside the image count as visible, joints outside it as labelled but not 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexpose.errors import DataFormatError
-from flexpose.io.base import Format, check_array, npz_names, read_npz, read_text, seen_inside
+from flexpose.io.base import (
+    Format,
+    check_array,
+    check_positions,
+    files_below,
+    has_below,
+    mat_names,
+    npz_names,
+    read_mat,
+    read_npz,
+    read_text,
+    seen_inside,
+)
 from flexpose.poseset import PoseSet
 from flexpose.skeleton import load_skeleton
 
 IMAGE_SIZE = (320, 240)
+_MAT = "joint_positions.mat"
 _ARRAYS = ("clip", "frame", "joints", "joint_names", "clips", "grade")
 
 
 def is_jhmdb(path: Path) -> bool:
-    """Whether the file is an ``.npz`` with the arrays of this format."""
-    return npz_names(path).issuperset(_ARRAYS)
+    """Whether the file has the arrays of one of the two forms, or the folder has such below it."""
+    if path.is_dir():
+        return has_below(path, _MAT)
+    return npz_names(path).issuperset(_ARRAYS) or "pos_img" in mat_names(path)
 
 
 def read_jhmdb(
@@ -41,32 +62,27 @@ def read_jhmdb(
 
     Parameters
     ----------
-    grade : keep clips of this grade only ("A" is the better one)
-    static : keep clips with (or without) a resting camera, by ``clips.csv`` beside the file
+    grade : keep clips of this grade of the ``.npz`` only ("A" is the better one)
+    static : keep clips with (or without) a resting camera, by ``clips.csv`` beside the ``.npz``
 
     Raises
     ------
     DataFormatError : a file is missing, damaged, or its arrays do not fit together.
     """
+    if path.is_dir():
+        return PoseSet.concat([_read_mat(file) for file in files_below(path, _MAT)])
+    if path.suffix.lower() == ".mat":
+        return _read_mat(path)
     data = read_npz(path, _ARRAYS)
     n = len(data["clip"]) if data["clip"].ndim else 0
     skeleton = load_skeleton("jhmdb15")
     check_array(path, "clip", data["clip"], (n,), "U")
     check_array(path, "frame", data["frame"], (n,), "iu")
     check_array(path, "joints", data["joints"], (n, skeleton.num_joints, 2))
-    if tuple(data["joint_names"].tolist()) != skeleton.joints:
+    if tuple(data["joint_names"].ravel().tolist()) != skeleton.joints:
         raise DataFormatError(path, "joint_names", "found other joints than those of jhmdb15")
-    keypoints = data["joints"].astype(np.float32) - 1
-    clips, frames = data["clip"].tolist(), data["frame"].tolist()
-    poses = PoseSet(
-        skeleton=skeleton,
-        keypoints=keypoints,
-        visibility=seen_inside(keypoints, np.array(IMAGE_SIZE)),
-        image_size=np.array(IMAGE_SIZE),
-        image_ids=tuple(f"{clip}/{frame}" for clip, frame in zip(clips, frames, strict=True)),
-        groups=clips,
-        source=(f"JHMDB, {path.name}; 1 subtracted from positions",),
-    )
+    clips = data["clip"].tolist()
+    poses = _poses(path, data["joints"], clips, data["frame"].tolist())
     keep = np.ones(n, dtype=bool)
     if grade is not None:
         check_array(path, "grade", data["grade"], data["clips"].shape, "U")
@@ -76,6 +92,32 @@ def read_jhmdb(
         resting = _static_clips(path.with_name("clips.csv"))
         keep &= np.array([(clip in resting) == static for clip in clips], dtype=bool)
     return poses[keep]
+
+
+def _read_mat(path: Path) -> PoseSet:
+    """The frames of one clip, named after the two folders around the file."""
+    joints = np.asarray(read_mat(path, ("pos_img",))["pos_img"])
+    if joints.ndim == 2:  # MATLAB drops the axis of a single frame
+        joints = joints[..., None]
+    check_array(path, "pos_img", joints, (2, 15, None))
+    folder = path.absolute().parent
+    frames = range(joints.shape[2])
+    clips = [f"{folder.parent.name}/{folder.name}"] * len(frames)
+    return _poses(path, joints.transpose(2, 1, 0), clips, frames)
+
+
+def _poses(path: Path, joints: NDArray[Any], clips: list[str], frames: Iterable[int]) -> PoseSet:
+    check_positions(path, "joints", joints)
+    keypoints = joints.astype(np.float32) - 1
+    return PoseSet(
+        skeleton=load_skeleton("jhmdb15"),
+        keypoints=keypoints,
+        visibility=seen_inside(keypoints, np.array(IMAGE_SIZE)),
+        image_size=np.array(IMAGE_SIZE),
+        image_ids=tuple(f"{clip}/{frame}" for clip, frame in zip(clips, frames, strict=True)),
+        groups=tuple(clips),
+        source=(f"JHMDB, {path.name}; 1 subtracted from positions",),
+    )
 
 
 def _static_clips(path: Path) -> set[str]:
@@ -92,7 +134,8 @@ def _static_clips(path: Path) -> set[str]:
 
 FORMAT = Format(
     name="jhmdb",
-    summary="JHMDB joints as one .npz",
+    summary="JHMDB (joint_positions.mat of clips, or .npz of all)",
     sniff=is_jhmdb,
     read=read_jhmdb,
+    folder="joint_positions.mat files of JHMDB",
 )

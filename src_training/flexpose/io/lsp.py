@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from flexpose.errors import DataFormatError
-from flexpose.io.base import Format, mat_names, read_mat, sizes_of_images
+from flexpose.io.base import Format, check_positions, mat_names, read_mat, sizes_of_images
 from flexpose.poseset import PoseSet
 from flexpose.skeleton import load_skeleton
 
@@ -39,8 +39,9 @@ def read_lsp(path: Path, *, image_root: Path | None = None) -> PoseSet:
         )
     table = joints.transpose(2, 0, 1) if extended else joints.transpose(2, 1, 0)
     flag = table[..., 2]
-    if not np.isfinite(table).all() or not np.isin(flag, (0, 1)).all():
-        raise DataFormatError(path, "joints", "found flags other than 0 and 1, or no numbers")
+    check_positions(path, "joints", table)
+    if not np.isin(flag, (0, 1)).all():
+        raise DataFormatError(path, "joints", "found flags other than 0 and 1")
     visibility = np.where(flag == 1, 2, 0) if extended else np.where(flag == 1, 1, 2)
     keypoints = np.where((visibility > 0)[..., None], table[..., :2], np.nan).astype(np.float32)
     digits = 5 if extended else 4

@@ -25,7 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexpose.errors import ConfigError, DataFormatError
-from flexpose.io.base import Format, check_array, npz_names, read_npz, seen_inside
+from flexpose.io.base import (
+    Format,
+    check_array,
+    check_positions,
+    npz_names,
+    read_npz,
+    seen_inside,
+)
 from flexpose.poseset import PoseSet
 from flexpose.skeleton import load_skeleton
 
@@ -33,8 +40,8 @@ Vector = tuple[float, float, float]
 NEAR = 0.1
 """Metres; what is nearer to the camera, or behind it, is not labelled."""
 
-# body15 joint -> weights of source joints
-_Rule = Mapping[str, Mapping[str, float]]
+JointRule = Mapping[str, Mapping[str, float]]
+"""Joint of body15 -> weights of the joints that it is the sum of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,9 +166,7 @@ def read_mocap(
     clips, points = read_mocap_3d(path)
     frames = np.zeros(len(clips), dtype=np.int64)
     for rows in _rows_by_clip(clips):
-        track = points[rows]
-        pelvis = track[:, 2].mean(axis=0)
-        points[rows] -= (pelvis[0], track[..., 1].min(), pelvis[2])
+        points[rows] = on_floor(points[rows])
         frames[rows] = np.arange(len(rows))
     poses = project(points, cameras or corner_cameras(), clips, frames.tolist())
     return poses.with_note(f"motion capture {path.name}; each clip centred on the floor")
@@ -181,10 +186,10 @@ def read_mocap_3d(path: Path) -> tuple[tuple[str, ...], NDArray[np.float64]]:
     check_array(path, "xyz", data["xyz"], (n, num_joints, 3), "f")
     check_array(path, "clip", data["clip"], (n,), "U")
     xyz = data["xyz"].astype(np.float64)
-    if not np.isfinite(xyz).all():
-        raise DataFormatError(path, "xyz", "found positions that are not finite numbers")
-    if named and set(_BANDAI_JOINTS) <= set(data["joints"].ravel().tolist()):
-        joints, rule, metres = data["joints"].ravel().tolist(), _BANDAI, 1.0
+    check_positions(path, "xyz", xyz)
+    names = data["joints"].ravel().tolist() if named else []
+    if named and joints_of(BANDAI_RULE) <= set(names):
+        joints, rule, metres = names, BANDAI_RULE, 1.0
     elif not named and num_joints == 38:
         joints, rule, metres = [str(i) for i in range(38)], _CMU, 0.001
     else:
@@ -193,20 +198,34 @@ def read_mocap_3d(path: Path) -> tuple[tuple[str, ...], NDArray[np.float64]]:
         )
     if len(joints) != num_joints:
         raise DataFormatError(path, "joints", f"{len(joints)} names for {num_joints} joints")
-    weights = np.zeros((15, num_joints))
-    for row, parts in zip(weights, _body15(rule), strict=True):
-        for joint, weight in parts.items():
+    return tuple(data["clip"].tolist()), body15_joints(xyz * metres, joints, rule)
+
+
+def body15_joints(
+    xyz: NDArray[np.float64], joints: Sequence[str], rule: JointRule
+) -> NDArray[np.float64]:
+    """Joints of body15, float64 (T, 15, 3), from named joints (T, J, 3) in the same unit."""
+    weights = np.zeros((15, len(joints)))
+    for row, name in zip(weights, load_skeleton("body15").joints, strict=True):
+        for joint, weight in rule[name].items():
             row[joints.index(joint)] = weight
-    return tuple(data["clip"].tolist()), np.einsum("bj,tjc->tbc", weights * metres, xyz)
+    return np.asarray(np.einsum("bj,tjc->tbc", weights, xyz))
+
+
+def on_floor(track: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A clip (T, 15, 3) moved so that its pelvis track is centred and it touches the floor."""
+    pelvis = track[:, 2].mean(axis=0)
+    return track - (pelvis[0], track[..., 1].min(), pelvis[2])
+
+
+def joints_of(rule: JointRule) -> set[str]:
+    """Names of the source joints that a rule needs."""
+    return {name for parts in rule.values() for name in parts}
 
 
 def is_mocap(path: Path) -> bool:
     """Whether the file is an ``.npz`` with 3-D joints of clips."""
     return npz_names(path).issuperset(("xyz", "clip", "parents"))
-
-
-def _body15(rule: _Rule) -> list[Mapping[str, float]]:
-    return [rule[joint] for joint in load_skeleton("body15").joints]
 
 
 def _rows_by_clip(clips: Sequence[str]) -> list[NDArray[np.intp]]:
@@ -216,7 +235,7 @@ def _rows_by_clip(clips: Sequence[str]) -> list[NDArray[np.intp]]:
     return np.split(order, np.flatnonzero(np.diff(inverse[order])) + 1) if len(order) else []
 
 
-_BANDAI: _Rule = {
+BANDAI_RULE: JointRule = {
     "neck": {"Neck": 1},
     "head": {"Head": 2, "Neck": -1},
     "pelvis": {"UpperLeg_L": 0.5, "UpperLeg_R": 0.5},
@@ -233,9 +252,8 @@ _BANDAI: _Rule = {
         )
     },
 }
-_BANDAI_JOINTS = tuple(dict.fromkeys(name for parts in _BANDAI.values() for name in parts))
 
-_CMU: _Rule = {  # joint numbers from 0
+_CMU: JointRule = {  # joint numbers from 0
     "neck": {"17": 1},
     "head": {"18": 2 / 3, "19": 1 / 3},
     "pelvis": {"2": 0.5, "8": 0.5},

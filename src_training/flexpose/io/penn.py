@@ -19,6 +19,7 @@ from flexpose.errors import DataFormatError
 from flexpose.io.base import (
     Format,
     check_array,
+    check_positions,
     mat_names,
     npz_names,
     read_mat,
@@ -110,8 +111,8 @@ def _poses(
     frames = len(xy)
     check_array(path, "visibility", visible, (frames, 13))
     check_array(path, "bbox", corners, (frames, 4))
-    if not (np.isfinite(xy).all() and np.isfinite(corners).all()):
-        raise DataFormatError(path, "", "found positions that are not finite numbers")
+    check_positions(path, "x, y", xy)
+    check_positions(path, "bbox", corners)
     seen = visible == 1
     lost = ~seen & np.asarray((xy <= 1).all(axis=2))
     keypoints = np.where(lost[..., None], np.nan, xy - 1).astype(np.float32)

@@ -262,4 +262,5 @@ FORMAT = Format(
     read=_read_all,
     write=write_store,
     suffix=".zarr",
+    folder="a Zarr store of poses",
 )

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import scipy.io
 
+from flexpose.io.coco import write_coco
+from flexpose.io.npz import write_npz
+from flexpose.io.zarr_store import write_store
 from flexpose.poseset import PoseSet
-from flexpose.skeleton import Skeleton
+from flexpose.skeleton import Skeleton, load_skeleton
 
 
 @pytest.fixture
@@ -55,3 +61,348 @@ def find_data() -> Callable[[str], Path]:
         return folder / name
 
     return find
+
+
+# ---------------------------------------------------------------- one sample of every form
+
+ARM = [f"{name}_{side}" for side in "LR" for name in ("UpperArm", "LowerArm", "Hand")]
+LEG = [f"{name}_{side}" for side in "LR" for name in ("UpperLeg", "LowerLeg", "Foot")]
+
+
+def body() -> PoseSet:
+    points = np.arange(60.0).reshape(2, 15, 2) % 7
+    return PoseSet.create(load_skeleton("body15"), points, (8, 8), source=("made by hand",))
+
+
+def numbers(*shape: int) -> np.ndarray:
+    """Positions from 20 to 220, all different."""
+    return np.linspace(20, 220, int(np.prod(shape))).reshape(shape)
+
+
+def saved_mat(path: Path, compressed: bool = True, **arrays: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scipy.io.savemat(path, arrays, do_compression=compressed)
+    return path
+
+
+def saved_npz(path: Path, **arrays: Any) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+def saved_text(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def coco(folder: Path) -> Path:
+    write_coco(body(), folder / "a.json")
+    return folder / "a.json"
+
+
+def own_npz(folder: Path) -> Path:
+    write_npz(body(), folder / "a.npz")
+    return folder / "a.npz"
+
+
+def zarr(folder: Path) -> Path:
+    write_store(body(), folder / "a.zarr")
+    return folder / "a.zarr"
+
+
+def coco_npz(folder: Path) -> Path:
+    keypoints = np.ones((2, 17, 3), np.int16)
+    return saved_npz(
+        folder / "a.npz",
+        image_id=np.array([1, 2]),
+        bbox_xywh=np.ones((2, 4), np.float32),
+        keypoints=keypoints,
+        image_wh=np.full((2, 2), 9),
+        wh_uncertain=np.zeros(2, bool),
+    )
+
+
+def jhmdb_npz(folder: Path) -> Path:
+    return saved_npz(
+        folder / "a.npz",
+        clip=np.array(["a/b", "a/b"]),
+        frame=np.arange(2),
+        joints=numbers(2, 15, 2),
+        joint_names=np.array(load_skeleton("jhmdb15").joints),
+        clips=np.array(["a/b"]),
+        grade=np.array(["A"]),
+    )
+
+
+def jhmdb_folder(folder: Path) -> Path:
+    saved_mat(folder / "golf" / "one" / "joint_positions.mat", pos_img=numbers(2, 15, 3))
+    return folder
+
+
+def lsp(folder: Path) -> Path:
+    return saved_mat(folder / "joints.mat", joints=np.ones((3, 14, 2)))
+
+
+def mpii_csv(folder: Path) -> Path:
+    values = ",".join(["7"] * 32)
+    return saved_text(folder / "a.csv", f"a.jpg,{values}\nb.jpg,{values}\n")
+
+
+def mpii_json(folder: Path) -> Path:
+    person = {"image": "a.jpg", "joints": numbers(16, 2).tolist(), "joints_vis": [1] * 16}
+    return saved_text(folder / "a.json", json.dumps([person, person]))
+
+
+def struct(**fields: Any) -> np.ndarray:
+    """A MATLAB structure of one entry; ``stacked`` joins several."""
+    entry = np.empty((1, 1), dtype=[(name, object) for name in fields])
+    for name, value in fields.items():
+        entry[name][0, 0] = value
+    return entry
+
+
+def stacked(*entries: np.ndarray) -> np.ndarray:
+    return np.concatenate(entries, axis=1)
+
+
+def mpii_mat(folder: Path) -> Path:
+    points = stacked(
+        *(
+            struct(x=10.0 + joint, y=20.0 + joint, id=joint, is_visible=flag)
+            for joint, flag in ((0, 1), (1, 0), (8, np.empty((0, 0))))
+        )
+    )
+    rect = struct(x1=1, y1=1, x2=4, y2=5, annopoints=struct(point=points))
+    empty = struct(x1=1, y1=1, x2=4, y2=5, annopoints=np.empty((0, 0)))
+    annolist = stacked(
+        struct(image=struct(name="a.jpg"), annorect=np.empty((0, 0))),
+        struct(image=struct(name="b.jpg"), annorect=stacked(empty, rect)),
+    )
+    acts = stacked(
+        struct(cat_name=np.empty(0), act_name=np.empty(0), act_id=-1),
+        struct(cat_name="sports", act_name="curling", act_id=3),
+    ).T
+    release = struct(annolist=annolist, img_train=np.array([[0, 1]]), act=acts)
+    return saved_mat(folder / "mpii.mat", RELEASE=release)
+
+
+def penn_mat(folder: Path) -> Path:
+    return saved_mat(
+        folder / "0007.mat",
+        x=numbers(2, 13),
+        y=numbers(2, 13),
+        visibility=np.ones((2, 13), np.uint8),
+        bbox=np.ones((2, 4)),
+        dimensions=np.array([[48, 64, 2]], np.uint16),
+        action="bowl",
+    )
+
+
+def penn_npz(folder: Path) -> Path:
+    return saved_npz(
+        folder / "penn.npz",
+        sequence=np.array(["0007"]),
+        length=np.array([2]),
+        action=np.array(["bowl"]),
+        height_width=np.array([[48, 64]]),
+        xy=numbers(2, 13, 2),
+        visibility=np.ones((2, 13)),
+        bbox=np.ones((2, 4)),
+        joint_names=np.array(load_skeleton("penn13").joints),
+    )
+
+
+def mocap(folder: Path) -> Path:
+    names = np.array(["Neck", "Head", *ARM, *LEG])
+    return saved_npz(
+        folder / "a.npz",
+        xyz=numbers(2, 14, 3) / 200,
+        clip=np.array(["a", "a"]),
+        joints=names,
+        parents=np.zeros(14, int),
+    )
+
+
+def bvh_text() -> str:
+    """A rig of Bandai-Namco's names with legs of two times 40 units, and two frames."""
+
+    def limb(names: list[str], step: str, depth: int) -> list[str]:
+        pad = "\t" * depth
+        if not names:
+            return [f"{pad}End Site", f"{pad}{{", f"{pad}\tOFFSET {step}", f"{pad}}}"]
+        inner = limb(names[1:], step, depth + 1)
+        turns = f"{pad}\tCHANNELS 3 Zrotation Xrotation Yrotation"
+        return [
+            f"{pad}JOINT {names[0]}",
+            f"{pad}{{",
+            f"{pad}\tOFFSET {step}",
+            turns,
+            *inner,
+            f"{pad}}}",
+        ]
+
+    down = "0 -40.0 0"
+    lines = ["HIERARCHY", "ROOT Hips", "{", "\tOFFSET 0 0 0"]
+    lines += ["\tCHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation"]
+    lines += limb(["Spine", "Neck", "Head"], "0 20.0 0", 1)
+    for side in "LR":
+        lines += limb([f"{name}_{side}" for name in ("UpperLeg", "LowerLeg", "Foot")], down, 1)
+        lines += limb([f"{name}_{side}" for name in ("UpperArm", "LowerArm", "Hand")], down, 1)
+    channels = 6 + 3 * (3 + 12)
+    still = " ".join(["0"] * (channels - 6))
+    rows = [f"0 90 {x} 0 0 0 {still}" for x in (0, 10)]
+    return "\n".join([*lines, "}", "MOTION", "Frames: 2", "Frame Time: 0.03", *rows]) + "\n"
+
+
+def bvh(folder: Path) -> Path:
+    return saved_text(folder / "walk.bvh", bvh_text())
+
+
+def h36m_2d(folder: Path) -> Path:
+    view = numbers(2, 17, 2).astype(np.float32)
+    sides = [[4, 5, 6, 11, 12, 13], [1, 2, 3, 14, 15, 16]]
+    return saved_npz(
+        folder / "data_2d_h36m_gt.npz",
+        positions_2d={"S1": {"Directions 1": [view] * 4}},
+        metadata={"layout_name": "h36m", "num_joints": 17, "keypoints_symmetry": sides},
+    )
+
+
+def h36m_3d(folder: Path) -> Path:
+    world = numbers(2, 32, 3).astype(np.float32) / 200
+    return saved_npz(folder / "data_3d_h36m.npz", positions_3d={"S9": {"Posing": world}})
+
+
+H36M_NAMES = (
+    "S1/S1_Directions_1.54138969/S1_Directions_1.54138969_000001.jpg",
+    "S9/S9_Posing.55011271/S9_Posing.55011271_000006.jpg",
+)
+
+
+def h36m_mmpose(folder: Path) -> Path:
+    return saved_npz(
+        folder / "h36m_train.npz",
+        imgname=np.array(H36M_NAMES),
+        center=np.ones((2, 2)),
+        scale=np.ones(2),
+        part=numbers(2, 17, 3),
+        S=np.ones((2, 17, 4)),
+    )
+
+
+H36M_COCO_JOINTS = [
+    "root (pelvis)",
+    *(f"{side}_{joint}" for side in ("left", "right") for joint in ("hip", "knee", "foot")),
+    *("spine", "thorax", "neck_base", "head"),
+    *(f"{side}_{joint}" for side in ("left", "right") for joint in ("shoulder", "elbow", "wrist")),
+]
+
+
+def h36m_coco(folder: Path) -> Path:
+    triples = np.dstack([numbers(1, 17, 2), np.ones((1, 17, 1))])
+    image = {"id": 1, "file_name": H36M_NAMES[0], "width": 1000, "height": 1002}
+    document = {
+        "categories": [
+            {"id": 1, "name": "person", "keypoints": H36M_COCO_JOINTS, "skeleton": [[0, 1]]}
+        ],
+        "images": [image],
+        "annotations": [
+            {
+                "id": 1,
+                "image_id": 1,
+                "category_id": 1,
+                "keypoints": triples.ravel().tolist(),
+                "num_keypoints": 17,
+                "bbox": [20, 20, 200, 200],
+                "area": 40000,
+                "iscrowd": 0,
+            }
+        ],
+    }
+    return saved_text(folder / "h36m_coco.json", json.dumps(document))
+
+
+def simple_h36m(folder: Path) -> Path:
+    for frame in (1, 12):
+        place = folder / "S1" / "Landmarks" / "Directions 1.54138969" / f"{frame}.mat"
+        saved_mat(place, keypoints_2d=numbers(32, 2) / 300)
+    return folder
+
+
+def cells(count: int, *shape: int) -> np.ndarray:
+    found = np.empty((count, 1), dtype=object)
+    for number in range(count):
+        found[number, 0] = numbers(*shape) + number
+    return found
+
+
+def mpi3dhp_train(folder: Path) -> Path:
+    saved_mat(
+        folder / "S1" / "Seq2" / "annot.mat",
+        annot2=cells(14, 2, 56),
+        annot3=cells(14, 2, 84),
+        cameras=np.arange(14),
+        frames=np.arange(2),
+    )
+    return folder
+
+
+def mpi3dhp_test(folder: Path) -> Path:
+    return saved_mat(
+        folder / "TS5" / "annot_data.mat",
+        annot2=numbers(2, 17, 1, 3),
+        valid_frame=np.array([[0, 1, 1]]),
+    )
+
+
+def mpi3dhp_npz(folder: Path) -> Path:
+    return saved_npz(
+        folder / "train.npz",
+        imgname=np.array(["S4_Seq2_Cam0_001033.jpg", "TS6_000001.jpg"]),
+        center=np.ones((2, 2)),
+        part=numbers(2, 17, 3),
+    )
+
+
+def surreal_clip(folder: Path) -> Path:
+    return saved_mat(
+        folder / "01_01_c0001_info.mat",
+        joints2D=numbers(2, 24, 3).astype(np.float32),
+        joints3D=np.ones((3, 24, 3), np.float32),
+        zrot=np.ones((3, 1), np.float32),
+        sequence="01_01_c0001",
+    )
+
+
+def surreal_folder(folder: Path) -> Path:
+    surreal_clip(folder / "train" / "run0" / "01_01")
+    return folder
+
+
+def uncompressed_mat(folder: Path) -> Path:
+    """MATLAB's older files have no checksum that would find damaged bytes."""
+    return saved_mat(folder / "02_01_c0003_info.mat", compressed=False, joints2D=numbers(2, 24, 2))
+
+
+SAMPLES: dict[str, tuple[Callable[[Path], Path], ...]] = {
+    "bvh": (bvh,),
+    "coco": (coco,),
+    "coco-npz": (coco_npz,),
+    "h36m": (h36m_2d, h36m_3d, h36m_mmpose, h36m_coco),
+    "jhmdb": (jhmdb_npz, jhmdb_folder),
+    "lsp": (lsp,),
+    "mocap": (mocap,),
+    "mpi3dhp": (mpi3dhp_train, mpi3dhp_test, mpi3dhp_npz),
+    "mpii": (mpii_csv, mpii_json, mpii_mat),
+    "npz": (own_npz,),
+    "penn": (penn_mat, penn_npz),
+    "simple-h36m": (simple_h36m,),
+    "surreal": (surreal_clip, surreal_folder, uncompressed_mat),
+    "zarr": (zarr,),
+}
+"""Format -> what writes one small true file or folder of each of its forms into a folder."""
+
+
+@pytest.fixture(scope="session")
+def samples() -> dict[str, tuple[Callable[[Path], Path], ...]]:
+    return SAMPLES

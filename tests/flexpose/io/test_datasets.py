@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,52 @@ def test_penn_of_other_shapes_is_refused(tmp_path: Path, change: dict[str, Any])
         read_poses(tmp_path / "0007.mat")
 
 
+def test_original_jhmdb_clips_read_as_the_npz(tmp_path: Path) -> None:
+    positions = np.full((2, 15, 2), 11.0)
+    positions[:, 2, 1] = (322, 240)
+    for video, frames in (("one", positions), ("two", positions[..., 1])):
+        place = tmp_path / "golf" / video
+        place.mkdir(parents=True)
+        content = {"pos_img": frames, "pos_world": frames / 320, "scale": np.ones((1, 2))}
+        scipy.io.savemat(place / "joint_positions.mat", content)
+    poses = read_poses(tmp_path)
+    assert poses.keypoints[1, 2].tolist() == [321, 239]
+    assert poses.visibility[:, 2].tolist() == [2, 1, 1]
+    assert poses.image_ids == ("golf/one/0", "golf/one/1", "golf/two/0")
+    assert poses.groups == ("golf/one", "golf/one", "golf/two")
+    assert len(read_poses(tmp_path / "golf" / "two" / "joint_positions.mat")) == 1
+
+
+def test_the_original_mpii_file_knows_more(samples: dict[str, Any], tmp_path: Path) -> None:
+    poses = read_poses(samples["mpii"][2](tmp_path))
+    assert poses.image_ids == ("b.jpg",)
+    assert poses.groups == ("sports/curling",)
+    at = [poses.skeleton.index(joint) for joint in ("right_ankle", "right_knee", "upper_neck")]
+    assert poses.keypoints[0, at].tolist() == [[9, 19], [10, 20], [17, 27]]
+    assert poses.visibility[0, at].tolist() == [2, 1, 2]
+    assert poses.labelled.sum() == 3
+    assert poses.norm_length is not None
+    assert poses.norm_length[0] == pytest.approx(0.6 * 5)  # a head box of 3 x 4 pixels
+
+
+def test_mpii_json_counts_from_1_too(tmp_path: Path) -> None:
+    joints = [[21, 31]] * 16
+    flags = [1] * 15 + [0]
+    (tmp_path / "train.json").write_text(
+        json.dumps([{"joints_vis": flags, "joints": joints, "image": "a.jpg", "scale": 2.0}])
+    )
+    (tmp_path / "mpii_human_pose_activity.csv").write_text(
+        "NAME,Activity,Category\na.jpg,curling,sports\n"
+    )
+    poses = read_poses(tmp_path / "train.json")
+    assert poses.keypoints[0, 0].tolist() == [20, 30]
+    assert poses.visibility[0].tolist() == [2] * 15 + [0]
+    assert poses.groups == ("sports/curling",)
+    (tmp_path / "bad.json").write_text('[{"joints_vis": [1], "joints": [[1, 2]]}]')
+    with pytest.raises(DataFormatError, match=r"bad\.json, person 0: expected image"):
+        read_poses(tmp_path / "bad.json")
+
+
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("name", "skeleton", "count"),
@@ -209,6 +256,7 @@ def test_penn_of_other_shapes_is_refused(tmp_path: Path, change: dict[str, Any])
         ("coco2017_keypoints/coco_keypoints_val2017.npz", "coco17", 6352),
         ("jhmdb/jhmdb_joints.npz", "jhmdb15", 10324),
         ("mpii/test_joints.csv", "mpii16", 1991),
+        ("mmpose_samples/mpii/test_mpii.json", "mpii16", 5),
         ("lsp/lsp_joints.mat", "lsp14", 2000),
         ("lsp/lspet_joints.mat", "lsp14", 10000),
         ("penn_action/sample_mat/0001.mat", "penn13", 151),
