@@ -105,6 +105,12 @@ COMMANDS = (
         "draw frames with exact keypoints from motion capture, for training and testing",
     ),
     Command(
+        "reproduce",
+        "flexpose.configs.experiment:ReproduceConfig",
+        "flexpose.experiments.reproduce:run",
+        "run an experiment of the paper, or one of ours, and write its table and figures",
+    ),
+    Command(
         "import-prior",
         "flexpose.cli.tools:ImportPriorConfig",
         "flexpose.cli.tools:import_prior",

@@ -1,4 +1,4 @@
-"""Priors that come with the package, and what their descriptions say; without loading weights."""
+"""What comes with the package, by name: priors and their cards, presets, experiments."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+
+from flexpose.errors import UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -50,3 +52,23 @@ def prior_cards() -> list[PriorCard]:
                 )
             )
     return sorted(cards, key=lambda card: card.draws)
+
+
+def experiments() -> dict[str, Path]:
+    """Experiments that `reproduce` knows by name."""
+    folder = Path(str(resources.files("flexpose") / "experiments"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def preset(command: str, name: str) -> Path:
+    """The file of a command's preset.
+
+    Raises
+    ------
+    UnknownNameError : the command has no preset of this name.
+    """
+    folder = Path(str(resources.files("flexpose") / "presets"))
+    known = {p.stem.removeprefix(f"{command}-"): p for p in folder.glob(f"{command}-*.yaml")}
+    if name not in known:
+        raise UnknownNameError(f"preset of {command}", name, known)
+    return known[name]

@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -19,6 +18,7 @@ from flexpose.cli.progress import ProgressKind
 from flexpose.commands import Command, resolve
 from flexpose.configs.base import ConfigBase, absolute, config_error, read_values
 from flexpose.errors import ConfigError, UnknownNameError
+from flexpose.shipped import preset
 
 
 @dataclass(frozen=True)
@@ -96,19 +96,11 @@ def _settings_file(command: Command, options: Options) -> Path | None:
     """The YAML file of settings: the user's, a shipped preset by its name, or a run's."""
     if not options.resume:
         if options.config is not None and not options.config.suffix:
-            return _preset(command.name, str(options.config))
+            return preset(command.name, str(options.config))
         return options.config
     if options.out is None:
         raise ConfigError("--resume needs the folder of the run.", "Name it with --out.")
     return options.config or options.out / "config.yaml"
-
-
-def _preset(command: str, name: str) -> Path:
-    folder = Path(str(resources.files("flexpose") / "presets"))
-    known = {p.stem.removeprefix(f"{command}-"): p for p in folder.glob(f"{command}-*.yaml")}
-    if name not in known:
-        raise UnknownNameError(f"preset of {command}", name, known)
-    return known[name]
 
 
 def _kinds(words: Sequence[str]) -> Iterator[tuple[str, str]]:

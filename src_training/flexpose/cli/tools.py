@@ -15,6 +15,7 @@ from pydantic import Field
 from flexpose.commands import ToolResult, resolve
 from flexpose.configs.base import ConfigBase
 from flexpose.runs import package_versions
+from flexpose.shipped import experiments
 from flexpose.skeleton import load_skeleton, skeleton_names
 
 if TYPE_CHECKING:
@@ -47,11 +48,13 @@ def info(config: InfoConfig) -> ToolResult:
         "devices": devices,
         "skeletons": skeletons,
         "formats": summaries,
+        "experiments": list(experiments()),
     }
     lines = [f"{name} {version}" for name, version in versions.items()]
     lines += ["", "devices:", *(f"  {line}" for line in devices)]
     lines += ["", "skeletons:", *(f"  {name} ({n} joints)" for name, n in skeletons.items())]
     lines += ["", "formats:", *(f"  {name}: {text}" for name, text in summaries.items())]
+    lines += ["", "experiments:", f"  {', '.join(experiments())}"]
     return ToolResult("\n".join(lines), data)
 
 

@@ -15,7 +15,7 @@ class LoraConfig(ConfigBase):
     """Low-rank change of the style affine A, or of the style codes."""
 
     kind: Literal["lora"] = "lora"
-    on: Literal["affine", "codes"] = Field(
+    where: Literal["affine", "codes"] = Field(
         "affine",
         title="Where",
         description="affine: A's weight, its bias learned in full; codes: (I + B A) on the codes.",

@@ -385,14 +385,15 @@ def curve_figure(
     path: Path,
     *,
     title: str = "",
+    x_label: str = "step",
     y_label: str = "",
     log: bool = False,
 ) -> Path:
-    """Draw curves over training steps.
+    """Draw curves over training steps, or over something else.
 
     Parameters
     ----------
-    curves : legend name to (steps, values), 1-D of equal length
+    curves : legend name to (places, values), 1-D of equal length
     log : logarithmic vertical axis
     """
     figure = _figure(7.0, 4.2)
@@ -407,7 +408,7 @@ def curve_figure(
             linewidth=1.8,
             label=name,
         )
-    axes.set_xlabel("step")
+    axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.set_title(title, color=INK, fontsize=11)
     axes.set_yscale("log" if log else "linear")

@@ -23,7 +23,7 @@ from flexpose.training.adapters.guided import LowRank, OnCodes, Scaled
 from flexpose.training.baseline import BaselineTask
 
 KINDS = sorted(adapters())
-CODES = {"kind": "lora", "on": "codes", "rank": 2}
+CODES = {"kind": "lora", "where": "codes", "rank": 2}
 
 
 def kinds_of_configs():

@@ -63,7 +63,7 @@ class Lora:
             affine = affine_of(generator, index)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(setting.config.seed + index)
-                if config.on == "affine":
+                if config.where == "affine":
                     change: nn.Module = LowRank(affine.weight.shape, config.rank, scale)
                     affine.bias.requires_grad_(True)
                 else:

@@ -1,0 +1,164 @@
+"""Experiments as data: what ``reproduce`` runs, at three scales."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from flexpose.configs.base import ConfigBase, JobConfig
+
+Recipe = Literal["source", "data", "mixup", "direct", "aligned", "floor", "adapt", "baseline"]
+
+
+Measure = Literal["distribution", "detector", "pairs-loss"]
+
+
+class SourceSpec(ConfigBase):
+    """Where generic poses come from: a prior, and the poses that it learned."""
+
+    prior: str | None = Field(
+        None, title="Prior", description="A shipped name or a folder; else one is trained."
+    )
+    poses: tuple[Path, ...] = Field(
+        (),
+        title="Poses",
+        description="Files below the data folder, joined. Without any, the sample of its source "
+        "that travels with the prior stands for them.",
+    )
+    train: dict[str, Any] = Field(
+        default_factory=dict,
+        title="Settings of train-prior",
+        description="Where no prior is given.",
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> SourceSpec:
+        if self.prior is None and not self.poses:
+            raise ValueError("a source needs a prior, or poses to train one on")
+        return self
+
+
+class TargetSpec(ConfigBase):
+    """A target domain: shots come from one part of its clips, test poses from the other."""
+
+    title: str = Field("", title="Title")
+    source: str | None = Field(
+        None, title="Source", description="Whose poses are adapted to it; the first when empty."
+    )
+    poses: Path | None = Field(
+        None,
+        title="Poses",
+        description="A file below the data folder; without one, the embedded mannequin.",
+    )
+    test: Path | None = Field(None, title="Test poses", description="Where they are another file.")
+    groups: tuple[str, ...] = Field(
+        (), title="Groups", description="Only clips whose group starts with one of these."
+    )
+    test_groups: tuple[str, ...] = Field(
+        (),
+        title="Test groups",
+        description="Clips whose group starts with one of these are for testing; else half are.",
+    )
+    read: dict[str, Any] = Field(
+        default_factory=dict, title="Options of the reader", description="Such as grade: A."
+    )
+    frames: Path | None = Field(
+        None, title="Frames", description="Folder below the data folder, for detectors."
+    )
+    studio: dict[str, Any] | None = Field(
+        None,
+        title="Studio",
+        description="Settings of make-studio, which then makes frames and poses.",
+    )
+
+
+class RowSpec(ConfigBase):
+    """One row of a table: how its poses are made."""
+
+    name: str = Field(title="Name")
+    recipe: Recipe = Field(
+        title="Recipe",
+        description="source: samples of the prior; data: the source's poses; mixup: T*; direct: "
+        "source poses and T*; aligned: true poses of the training clips; floor: the same, as what "
+        "cannot be beaten; adapt, baseline: a job, then samples.",
+    )
+    source: str | None = Field(
+        None, title="Source", description="Name of one of the scale's; the target's when empty."
+    )
+    targets: tuple[str, ...] = Field((), title="Targets", description="Only these; all when empty.")
+    shots: int = Field(12, ge=2, title="Shots (M)")
+    size: int | None = Field(
+        None, ge=10, title="Annotation set", description="The scale's when empty, times its unit."
+    )
+    mixups: int = Field(0, ge=0, title="Pose-mixups among the samples")
+    settings: dict[str, Any] = Field(default_factory=dict, title="Settings of the job")
+    detector: dict[str, Any] = Field(
+        default_factory=dict, title="Settings of the detector, beside the scale's"
+    )
+    x: float | None = Field(None, title="Place on a curve")
+    paper: dict[str, float] = Field(
+        default_factory=dict, title="What the paper reports", description="By name of the measure."
+    )
+
+
+class ScaleSpec(ConfigBase):
+    """The same experiment on other data, larger or smaller."""
+
+    about: str = Field(title="What differs from the paper, in words")
+    measure: Measure = Field(
+        "distribution",
+        title="Measure",
+        description="distribution: distances of poses; detector: joints found by a detector that "
+        "was trained with them; pairs-loss: what is left of Eq. 5.",
+    )
+    seeds: tuple[int, ...] = Field((0, 1, 2), title="Seeds")
+    sources: dict[str, SourceSpec] = Field(title="Sources")
+    targets: dict[str, TargetSpec] = Field(title="Targets")
+    size: int = Field(5000, ge=10, title="Poses of a row")
+    settings: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        title="Settings by command",
+        description="Of adapt, adapt-baseline, train-detector; they go before a row's own.",
+    )
+
+
+class ExperimentSpec(ConfigBase):
+    """One experiment: rows of a table, or what a figure shows."""
+
+    title: str = Field(title="Title")
+    about: str = Field(title="What it shows")
+    figure: Literal["none", "pairs", "map", "curve"] = Field(
+        "none",
+        title="Figure",
+        description="pairs: before, after, nearest shot; map: t-SNE; curve: the measure over rows.",
+    )
+    x_label: str = Field("", title="What rows vary, under a curve")
+    y_label: str = Field("", title="What a curve shows")
+    rows: tuple[RowSpec, ...] = Field(title="Rows", min_length=1)
+    scales: dict[Literal["smoke", "reduced", "full"], ScaleSpec] = Field(title="Scales")
+
+
+class ReproduceConfig(JobConfig):
+    """Run an experiment, or go on with it, and write its table and figures."""
+
+    experiment: str = Field(
+        title="Experiment", description="A name that `info` lists, or a YAML file of your own."
+    )
+    scale: Literal["smoke", "reduced", "full"] = Field(
+        "smoke",
+        title="Scale",
+        description="smoke: minutes, without data; reduced: public data, hours of a processor; "
+        "full: the paper's data.",
+    )
+    data: Path | None = Field(
+        None, title="Data", description="Folder that the experiment's files lie below."
+    )
+    workers: int = Field(
+        1, ge=1, title="Processes", description="Cells run side by side; each GPU gets its share."
+    )
+    rows: tuple[str, ...] = Field(
+        (), title="Rows", description="Only rows whose name has one of these words."
+    )
+    seeds: tuple[int, ...] = Field((), title="Seeds", description="Instead of the scale's.")

@@ -1,0 +1,1 @@
+"""The paper's experiments, and ours: YAML files beside this one, run by ``reproduce``."""

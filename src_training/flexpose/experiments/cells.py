@@ -1,0 +1,341 @@
+"""One cell of an experiment: a row on a target from a seed. Its jobs, its poses, its measures.
+
+A cell is a folder. What is finished in it is not done again, so an experiment that was interrupted
+goes on where it stopped, and cells can run in any number of processes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexpose.commands import find_command, resolve
+from flexpose.configs.base import load_config, read_values
+from flexpose.configs.experiment import ExperimentSpec, ReproduceConfig, RowSpec, SourceSpec
+from flexpose.configs.prior import SourceConfig
+from flexpose.errors import ConfigError, FlexPoseError
+from flexpose.evaluation.distributions import compare
+from flexpose.evaluation.keypoints import score_keypoints
+from flexpose.events import JobEvent, StepCompleted
+from flexpose.experiments.domains import Target, below, load_target
+from flexpose.geometry import canvas_poses, normalised
+from flexpose.io.base import atomic_write_text, read_poses, write_poses
+from flexpose.jobs import CancelToken, run_to_completion
+from flexpose.mixup import pose_mixup
+from flexpose.models.prior import Prior, load_prior
+from flexpose.runs import RunDir
+from flexpose.shipped import preset
+from flexpose.training.data import load_source
+
+CANVAS = 256  # pixels that poses are written in
+_PAPER_PIXELS = 128  # of the paper's MSE-Pixel
+_TAIL = 0.1  # share of the last steps whose Eq. 5 is averaged
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row on a target from a seed."""
+
+    target: str
+    row: str
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """Its place below the experiment's folder."""
+        return f"cells/{_plain(self.target)}/{_plain(self.row)}/seed-{self.seed}"
+
+
+class Bench:
+    """An experiment at one scale, in a folder.
+
+    Parameters
+    ----------
+    out : folder of the experiment
+    """
+
+    def __init__(self, spec: ExperimentSpec, config: ReproduceConfig, out: Path) -> None:
+        self.spec, self.config, self.out = spec, config, out
+        if config.scale not in spec.scales:
+            raise ConfigError(
+                f"{spec.title} has no scale {config.scale}.",
+                f"It has {', '.join(spec.scales)}.",
+            )
+        self.scale = spec.scales[config.scale]
+        self._targets: dict[str, Target] = {}
+        self._sources: dict[str, NDArray[np.float32]] = {}
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """All cells that the config asks for, seed by seed: every row soon has its first one."""
+        words = self.config.rows
+        return [
+            Cell(target, row.name, seed)
+            for seed in self.config.seeds or self.scale.seeds
+            for target in self.scale.targets
+            for row in self.spec.rows
+            if (not row.targets or target in row.targets)
+            and (row.source is None or row.source in self.scale.sources)
+            and (not words or any(word in row.name for word in words))
+        ]
+
+    def row(self, cell: Cell) -> RowSpec:
+        return next(row for row in self.spec.rows if row.name == cell.row)
+
+    # ------------------------------------------------------------ what cells share
+
+    def shared(self) -> list[tuple[str, Path, dict[str, Any]]]:
+        """Jobs that must be done before any cell: command, run folder, settings."""
+        jobs = []
+        for name, spec in self.scale.targets.items():
+            if spec.studio is not None:
+                motion = [below(self.config.data, Path(p)) for p in spec.studio["motion"]]
+                jobs.append(("make-studio", self._made(name), {**spec.studio, "motion": motion}))
+        for name in dict.fromkeys(self._source_name(cell) for cell in self.cells):
+            source = self.scale.sources[name]
+            if source.prior is None:
+                settings = {"source": {"poses": self._source_file(name)}, **source.train}
+                jobs.append(("train-prior", self.out / "priors" / name, settings))
+        return jobs
+
+    def _made(self, target: str) -> Path:
+        return self.out / "made" / _plain(target)
+
+    def _source_name(self, cell: Cell) -> str:
+        """The row's source, else the target's, else the scale's first."""
+        named = self.row(cell).source or self.scale.targets[cell.target].source
+        return named or next(iter(self.scale.sources))
+
+    def _source_file(self, name: str) -> Path:
+        """The poses of a source in one file; several are joined in the prior's skeleton."""
+        source = self.scale.sources[name]
+        paths = [below(self.config.data, path) for path in source.poses]
+        if len(paths) == 1:
+            return paths[0]
+        joined = self.out / "made" / f"{name}.npz"
+        if not joined.exists():
+            from flexpose.mapping import map_poses
+            from flexpose.poseset import PoseSet
+            from flexpose.skeleton import load_skeleton
+
+            joined.parent.mkdir(parents=True, exist_ok=True)
+            skeleton = load_skeleton(self._skeleton_name(source))
+            parts = [map_poses(read_poses(path), skeleton) for path in paths]
+            write_poses(PoseSet.concat(parts), joined)
+        return joined
+
+    def _skeleton_name(self, source: SourceSpec) -> str:
+        return str(source.train.get("source", {}).get("skeleton", "body15"))
+
+    def prior_name(self, cell: Cell) -> str:
+        """What ``--prior`` has to be for a cell."""
+        name = self._source_name(cell)
+        return self.scale.sources[name].prior or str(self.out / "priors" / name)
+
+    def prior(self, cell: Cell) -> Prior:
+        return load_prior(self.prior_name(cell))
+
+    def target(self, name: str) -> Target:
+        """A target domain, read once."""
+        if name not in self._targets:
+            first = next(cell for cell in self.cells if cell.target == name)
+            skeleton = self.prior(first).skeleton
+            spec, made = self.scale.targets[name], self._made(name)
+            seen = self.scale.measure == "detector"
+            self._targets[name] = load_target(name, spec, self.config.data, skeleton, made, seen)
+        return self._targets[name]
+
+    def source_poses(self, cell: Cell) -> NDArray[np.float32]:
+        """Poses of a cell's source, (n, J, 2) normalised; the prior's own sample without a file."""
+        name = self._source_name(cell)
+        if name not in self._sources:
+            source = self.scale.sources[name]
+            if source.poses:
+                file = SourceConfig(
+                    poses=self._source_file(name), skeleton=self._skeleton_name(source)
+                )
+                self._sources[name] = load_source(file).keypoints.numpy()
+            else:
+                sample = self.prior(cell).source_sample
+                if sample is None:
+                    raise FlexPoseError(f"The prior {source.prior} holds no sample of its source.")
+                self._sources[name] = normalised(sample.numpy())
+        return self._sources[name]
+
+    # ------------------------------------------------------------ a cell
+
+    def run(self, cell: Cell, cancel: CancelToken) -> dict[str, Any]:
+        """What a finished cell says; done now unless it was before with the same settings."""
+        folder = self.out / cell.folder
+        asked, done = folder / "asked.json", folder / "cell.json"
+        settings = json.dumps(self._asked(cell), indent=1)
+        if folder.exists() and (not asked.exists() or asked.read_text() != settings):
+            shutil.rmtree(folder)  # of other settings, from which nothing can be taken over
+        if done.exists():
+            return dict(json.loads(done.read_text()))
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(asked, settings)
+        began = time.perf_counter()
+        metrics = self._measured(cell, folder, cancel)
+        result = {
+            "target": cell.target,
+            "row": cell.row,
+            "seed": cell.seed,
+            "metrics": {key: value for key, value in metrics.items() if np.isfinite(value)},
+            "seconds": time.perf_counter() - began,
+        }
+        atomic_write_text(done, json.dumps(result, indent=1))
+        return result
+
+    def _asked(self, cell: Cell) -> dict[str, Any]:
+        """The settings that decide a cell's result."""
+        row = self.row(cell)
+        source = self.scale.sources[self._source_name(cell)]
+        return {
+            "row": row.model_dump(mode="json", exclude={"paper"}),
+            "source": source.model_dump(mode="json"),
+            "target": self.scale.targets[cell.target].model_dump(mode="json"),
+            "size": self.scale.size,
+            "settings": json.loads(json.dumps(self.scale.settings, default=str)),
+            "measure": self.scale.measure,
+        }
+
+    def _measured(self, cell: Cell, folder: Path, cancel: CancelToken) -> Mapping[str, float]:
+        row, target = self.row(cell), self.target(cell.target)
+        if self.scale.measure == "pairs-loss":
+            return {"pairs": self.adapted(cell, cancel)["pairs"]}
+        poses = self.poses(cell, cancel)
+        made = canvas_poses(poses, target.test.skeleton, CANVAS)
+        if self.scale.measure == "distribution":
+            return compare(made, target.test).metrics()
+        write_poses(made, folder / "poses.npz")
+        return self._detected(cell, row, target, folder, cancel)
+
+    def poses(self, cell: Cell, cancel: CancelToken) -> NDArray[np.float32]:
+        """What the row makes, (n, J, 2) normalised."""
+        row, target = self.row(cell), self.target(cell.target)
+        random = np.random.default_rng([cell.seed, 7])
+        size = row.size or self.scale.size
+        shots = normalised(target.shots(row.shots, cell.seed).keypoints)
+
+        def mixed(count: int) -> NDArray[np.float32]:
+            return normalised(pose_mixup(shots, count, random))
+
+        match row.recipe:
+            case "mixup":
+                return mixed(size)
+            case "aligned" | "floor":
+                return normalised(target.train.keypoints)
+            case "data":
+                return random.permutation(self.source_poses(cell))[:size]
+            case "direct":
+                both = np.concatenate([self.source_poses(cell), mixed(row.mixups or 1000)])
+                return random.permutation(both)[:size]
+        model = self.prior_name(cell)
+        if row.recipe != "source":
+            self.adapted(cell, cancel)
+            model = str(self.out / cell.folder / "adapted")
+        drawn = self.out / cell.folder / "drawn.npz"
+        settings = {"model": model, "n": size - row.mixups, "out": drawn, "overwrite": True}
+        self.job("sample", drawn.parent / "sample", {**settings, "seed": cell.seed}, cancel)
+        poses = normalised(read_poses(drawn).keypoints)
+        return np.concatenate([poses, mixed(row.mixups)]) if row.mixups else poses
+
+    def adapted(self, cell: Cell, cancel: CancelToken) -> dict[str, float]:
+        """Adapt a prior as the row says; the last losses."""
+        row, folder = self.row(cell), self.out / cell.folder
+        shots = folder / "shots.npz"
+        write_poses(self.target(cell.target).shots(row.shots, cell.seed), shots)
+        command = "adapt" if row.recipe == "adapt" else "adapt-baseline"
+        settings = joined(row.settings, self.scale.settings.get(command, {}))
+        own = {"prior": self.prior_name(cell), "shots": shots, "seed": cell.seed}
+        return self.job(command, folder / "adapted", {**own, **settings}, cancel)
+
+    def _detected(
+        self, cell: Cell, row: RowSpec, target: Target, folder: Path, cancel: CancelToken
+    ) -> Mapping[str, float]:
+        """Train a detector with the cell's poses; what it finds in test frames."""
+        if target.frames is None:
+            raise FlexPoseError(f"The target {target.title} has no frames to train a detector on.")
+        for name, poses in (
+            ("shots", target.shots(row.shots, cell.seed)),
+            ("train", target.train),
+            ("test", target.test),
+        ):
+            write_poses(poses, folder / f"{name}.json")
+        crops = {"path": target.frames, "crop": "boxes"}
+        settings = joined(row.detector, self.scale.settings.get("train-detector", {}))
+        own = {
+            "frames": {**crops, "boxes": folder / "train.json"},
+            "shots": folder / "shots.json",
+            "poses": folder / "poses.npz",
+            "seed": cell.seed,
+        }
+        self.job("train-detector", folder / "detector", {**own, **settings}, cancel)
+        found = folder / "found.json"
+        settings = {
+            "model": folder / "detector",
+            "frames": {**crops, "boxes": folder / "test.json"},
+            "out": found,
+            "overwrite": True,
+            "rounds": 1,
+        }
+        self.job("predict", folder / "predict", settings, cancel)
+        report = score_keypoints(read_poses(found), target.test, "box")
+        figures = dict(report.overall)
+        figures["distance_128"] = figures["distance_percent"] * _PAPER_PIXELS / 100
+        return figures
+
+    def job(
+        self, command: str, folder: Path, settings: Mapping[str, Any], cancel: CancelToken
+    ) -> dict[str, float]:
+        """Run a job in a folder, or go on with it; means of the last tenth of its losses."""
+        done = folder / "done.json"
+        if done.exists():
+            return dict(json.loads(done.read_text()))
+        row = find_command(command)
+        settings = dict(settings)
+        values = {"device": self.config.device, "threads": self.config.threads}
+        if name := settings.pop("config", None):  # a preset, as on the command line
+            values |= read_values(preset(command, str(name)))
+        config = load_config(resolve(row.config), overrides={**values, **settings})
+        started = (folder / "config.yaml").is_file()
+        run = RunDir.open(folder) if started else RunDir.create(command, folder)
+        run.begin(config)
+        losses: list[Mapping[str, float]] = []
+
+        def remember(event: JobEvent) -> None:
+            if isinstance(event, StepCompleted):
+                losses.append(event.losses)
+
+        run_to_completion(resolve(row.target)(config, run, cancel), remember)
+        means = {}
+        for key in {key for step in losses for key in step}:
+            told = [step[key] for step in losses if key in step]
+            means[key] = float(np.mean(told[-max(1, round(_TAIL * len(told))) :]))
+        atomic_write_text(done, json.dumps(means))
+        return means
+
+
+def joined(settings: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of which some are replaced, also inside of settings."""
+    both = {**settings, **over}
+    for key in settings.keys() & over.keys():
+        if isinstance(settings[key], Mapping) and isinstance(over[key], Mapping):
+            both[key] = joined(settings[key], over[key])
+    return both
+
+
+def _plain(name: str) -> str:
+    """A name that can be a folder's."""
+    kept = "".join(c if c.isalnum() else "-" for c in name.lower())
+    return "-".join(part for part in kept.split("-") if part)

@@ -1,0 +1,178 @@
+"""Job ``reproduce``: the cells of an experiment, then its table and figures."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from flexpose.configs.base import load_config
+from flexpose.configs.experiment import ExperimentSpec, ReproduceConfig
+from flexpose.errors import UnknownNameError
+from flexpose.evaluation.distributions import COLUMNS
+from flexpose.evaluation.report import Column, summary_table, write_report
+from flexpose.events import (
+    JobCancelled,
+    JobEvent,
+    JobFinished,
+    JobStarted,
+    PhaseChanged,
+    StepCompleted,
+)
+from flexpose.experiments.cells import Bench, Cell
+from flexpose.experiments.figures import draw
+from flexpose.jobs import CancelToken
+from flexpose.runs import RunDir
+from flexpose.shipped import experiments
+
+DETECTOR = (
+    Column("distance_128", "distance, px at 128", "low", 2),
+    Column("pck@.05", "PCK@.05", "high"),
+    Column("pck@.1", "PCK@.1", "high"),
+    Column("whole@.1", "all joints within .1 of the image", "high"),
+    Column("pck@.1_swapped", "PCK@.1, sides exchanged", "high"),
+    Column("oks_ap", "OKS AP", "high"),
+)
+PAIRS = (Column("pairs", "what is left of Eq. 5", "low", 4),)
+MEASURES = {"distribution": COLUMNS, "detector": DETECTOR, "pairs-loss": PAIRS}
+
+
+def load_experiment(name: str) -> ExperimentSpec:
+    """A shipped experiment, or a file of one.
+
+    Raises
+    ------
+    UnknownNameError, ConfigError : there is none of this name, or the file is not one.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else experiments().get(name)
+    if path is None:
+        raise UnknownNameError("experiment", name, experiments())
+    return load_config(ExperimentSpec, path)
+
+
+def run(config: ReproduceConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobEvent]:
+    """Run what is not done yet, and write what there is.
+
+    Raises
+    ------
+    FlexPoseError : data are missing, or a cell failed.
+    """
+    spec = load_experiment(config.experiment)
+    bench = Bench(spec, config, run.path)
+    total = len(bench.cells)
+    yield JobStarted("reproduce", total, run.path)
+    for command, folder, settings in bench.shared():
+        yield PhaseChanged(f"{command}: {folder.name}")
+        bench.job(command, folder, settings, cancel)
+    results: list[dict[str, Any]] = []
+    for cell, result in _finished(bench, run, cancel):
+        results.append(result)
+        yield PhaseChanged(f"{cell.target}: {cell.row}, seed {cell.seed}")
+        yield StepCompleted(len(results), total, {"minutes": result["seconds"] / 60})
+        _write(bench, run.path, results)
+    if cancel.cancelled:
+        yield JobCancelled(len(results))
+        return
+    yield PhaseChanged("drawing figures")
+    draw(bench, run.path, results, cancel)
+    yield JobFinished(run.path / f"{_stem(config)}.md")
+
+
+def _finished(
+    bench: Bench, run: RunDir, cancel: CancelToken
+) -> Iterator[tuple[Cell, dict[str, Any]]]:
+    """Cells as they come to an end, in this process or in several."""
+    if bench.config.workers == 1:
+        for cell in bench.cells:
+            if cancel.cancelled:
+                return
+            yield cell, bench.run(cell, cancel)
+        return
+    context = multiprocessing.get_context("spawn")
+    numbers = context.Queue()
+    for number in range(bench.config.workers):
+        numbers.put(number)
+    threads = bench.config.threads or max(1, (os.cpu_count() or 1) // bench.config.workers)
+    config = bench.config.model_copy(update={"threads": threads})
+    with ProcessPoolExecutor(
+        bench.config.workers, context, initializer=_take_device, initargs=(numbers,)
+    ) as pool:
+        waiting: dict[Future[dict[str, Any]], Cell] = {
+            pool.submit(_apart, config, run.path, cell): cell for cell in bench.cells
+        }
+        try:
+            while waiting:
+                done, _ = wait(waiting, timeout=1.0, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield waiting.pop(future), future.result()
+                if cancel.cancelled:
+                    return
+        finally:
+            if waiting:
+                run.request_cancel()  # those that run see the file and end
+            pool.shutdown(cancel_futures=True)
+
+
+def _take_device(numbers: Any) -> None:
+    """Give a process its graphics card, where there are several, before torch looks."""
+    number = numbers.get()
+    count = torch.cuda.device_count()
+    if count > 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(number % count)
+
+
+def _apart(config: ReproduceConfig, out: Path, cell: Cell) -> dict[str, Any]:
+    """A cell in a process of its own."""
+    bench = Bench(load_experiment(config.experiment), config, out)
+    return bench.run(cell, CancelToken(RunDir(out)))
+
+
+def _stem(config: ReproduceConfig) -> str:
+    return f"{Path(config.experiment).stem}-{config.scale}"
+
+
+def _write(bench: Bench, out: Path, results: list[dict[str, Any]]) -> None:
+    """The table of what is finished, and the same as JSON."""
+    order = {cell: number for number, cell in enumerate(bench.cells)}
+    results = sorted(results, key=lambda r: order[Cell(r["target"], r["row"], r["seed"])])
+    write_report(out / _stem(bench.config), {"cells": results}, markdown(bench, results))
+
+
+def markdown(bench: Bench, results: list[dict[str, Any]]) -> str:
+    """Tables by target, with what a reader needs to judge them."""
+    config, spec, scale = bench.config, bench.spec, bench.scale
+    seeds = ", ".join(str(seed) for seed in config.seeds or scale.seeds)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    parts = [
+        f"# {spec.title}\n\n{spec.about.strip()}\n\n{scale.about.strip()}\n\n"
+        f"`flexpose-train reproduce --experiment {config.experiment} --scale {config.scale}`; "
+        f"{device}, torch {torch.__version__}; seeds {seeds} (draw of shots, fit, samples); mean ± "
+        f"standard deviation over them.\n"
+    ]
+    reported = list(dict.fromkeys(key for row in spec.rows for key in row.paper))
+    columns = [
+        *MEASURES[scale.measure],
+        *(Column(f"paper {key}", f"paper: {key}", digits=3) for key in reported),
+    ]
+    paper = {row.name: {f"paper {k}": v for k, v in row.paper.items()} for row in spec.rows}
+    unranked = [row.name for row in spec.rows if row.recipe in ("floor", "aligned")]
+    for target in scale.targets:
+        rows: dict[str, list[dict[str, float]]] = {}
+        for result in results:
+            if result["target"] == target:
+                own = {**result["metrics"], **paper[result["row"]]}
+                rows.setdefault(result["row"], []).append(own)
+        if rows:
+            title = scale.targets[target].title or target
+            tested = len(bench.target(target).test)
+            table = summary_table(rows, columns, unranked=unranked)
+            parts.append(
+                f"\n## {title}\n\n{tested} test poses of clips that give no shots.\n\n{table}"
+            )
+    return "".join(parts)
