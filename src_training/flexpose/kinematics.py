@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from flexpose.models.keypoint_generator import box_normalised
-from flexpose.skeleton import Skeleton
+from flexpose.skeleton import Skeleton, bone_tree
 
 
 class KinematicTransfer(nn.Module):
@@ -57,29 +57,3 @@ class KinematicTransfer(nn.Module):
         ]
         roots = poses - self.path @ (poses[:, self.child_joints] - poses[:, self.parent_joints])
         return box_normalised(roots + self.path @ bones)
-
-
-def bone_tree(skeleton: Skeleton) -> list[tuple[int, int]]:
-    """(parent, child) bones reached from the root, breadth first; one tree a connected part.
-
-    Edges that would close a cycle are left out; parts without the root start at their first joint.
-    """
-    neighbours: dict[int, list[int]] = {i: [] for i in range(skeleton.num_joints)}
-    for a, b in skeleton.edges:
-        neighbours[a].append(b)
-        neighbours[b].append(a)
-    seen: set[int] = set()
-    bones = []
-    for start in (skeleton.root, *range(skeleton.num_joints)):
-        if start in seen:
-            continue
-        seen.add(start)
-        queue = [start]
-        while queue:
-            parent = queue.pop(0)
-            for child in neighbours[parent]:
-                if child not in seen:
-                    seen.add(child)
-                    bones.append((parent, child))
-                    queue.append(child)
-    return bones

@@ -1,4 +1,4 @@
-"""Pose-mixup: T* from T, the paper's enrichment of few shots (FlexPose, Eq. 7)."""
+"""Pose-mixup: T* from T, the paper's enrichment of few shots (FlexPose, Eq. 7), and a variant."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexpose.errors import FlexPoseError
+from flexpose.skeleton import Skeleton, bone_tree
 
 
 def pose_mixup(
@@ -29,6 +30,48 @@ def pose_mixup(
     ------
     FlexPoseError : fewer than two shots.
     """
+    first, second, lam = _pairs(shots, count, random)
+    share = lam[:, None, None]
+    return (share * shots[first] + (1 - share) * shots[second]).astype(np.float32)
+
+
+def angle_mixup(
+    shots: NDArray[np.floating], count: int, random: np.random.Generator, skeleton: Skeleton
+) -> NDArray[np.float32]:
+    """As `pose_mixup`, between directions and lengths of bones instead of positions.
+
+    A bone turns the shorter way round and keeps its length where both shots agree on it, so limbs
+    do not shrink. Joints follow from the root outwards. An idea of ours.
+
+    Parameters
+    ----------
+    shots : float (M, J, 2), any space, M >= 2
+
+    Returns
+    -------
+    float32 (count, J, 2), same space
+
+    Raises
+    ------
+    FlexPoseError : fewer than two shots.
+    """
+    first, second, lam = _pairs(shots, count, random)
+    share = lam[:, None]
+    out = share[..., None] * shots[first] + (1 - share[..., None]) * shots[second]
+    for parent, child in bone_tree(skeleton):
+        bones = (shots[:, child] - shots[:, parent]) @ np.array([1, 1j])
+        one, other = bones[first], bones[second]
+        turn = np.angle(one * other.conj())  # from the second's direction to the first's
+        length = lam * np.abs(one) + (1 - lam) * np.abs(other)
+        bone = length * np.exp(1j * (np.angle(other) + lam * turn))
+        out[:, child] = out[:, parent] + np.stack([bone.real, bone.imag], axis=1)
+    return out.astype(np.float32)
+
+
+def _pairs(
+    shots: NDArray[np.floating], count: int, random: np.random.Generator
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    """Two different shots each, (count,), and the share of the first."""
     if len(shots) < 2:
         raise FlexPoseError(
             f"Found {len(shots)} shot{'s' * (len(shots) != 1)}, expected at least 2 to mix.",
@@ -36,5 +79,4 @@ def pose_mixup(
         )
     first = random.integers(len(shots), size=count)
     second = (first + random.integers(1, len(shots), size=count)) % len(shots)
-    lam = random.random((count, 1, 1))
-    return (lam * shots[first] + (1 - lam) * shots[second]).astype(np.float32)
+    return first, second, random.random((count, 1, 1))[:, 0, 0]

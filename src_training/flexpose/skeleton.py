@@ -379,3 +379,29 @@ def _parse(text: str, where: Path | str) -> Skeleton:
         problem = getattr(error, "problem", None) or "unreadable characters"
         raise DataFormatError(where, place, f"is not valid YAML ({problem})") from error
     return Skeleton.from_dict(data, where)
+
+
+def bone_tree(skeleton: Skeleton) -> list[tuple[int, int]]:
+    """(parent, child) bones reached from the root, breadth first; one tree a connected part.
+
+    Edges that would close a cycle are left out; parts without the root start at their first joint.
+    """
+    neighbours: dict[int, list[int]] = {i: [] for i in range(skeleton.num_joints)}
+    for a, b in skeleton.edges:
+        neighbours[a].append(b)
+        neighbours[b].append(a)
+    seen: set[int] = set()
+    bones = []
+    for start in (skeleton.root, *range(skeleton.num_joints)):
+        if start in seen:
+            continue
+        seen.add(start)
+        queue = [start]
+        while queue:
+            parent = queue.pop(0)
+            for child in neighbours[parent]:
+                if child not in seen:
+                    seen.add(child)
+                    bones.append((parent, child))
+                    queue.append(child)
+    return bones

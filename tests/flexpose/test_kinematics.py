@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from flexpose.geometry import FILL
-from flexpose.kinematics import KinematicTransfer, bone_tree
+from flexpose.kinematics import KinematicTransfer
 from flexpose.models.keypoint_generator import box_normalised
-from flexpose.skeleton import Skeleton, load_skeleton, skeleton_names
+from flexpose.skeleton import Skeleton, bone_tree, load_skeleton, skeleton_names
 
 
 def poses_of(skeleton, n=4, seed=0):

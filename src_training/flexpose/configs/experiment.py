@@ -93,7 +93,11 @@ class RowSpec(ConfigBase):
         None, ge=10, title="Annotation set", description="The scale's when empty, times its unit."
     )
     mixups: int = Field(0, ge=0, title="Pose-mixups among the samples")
-    settings: dict[str, Any] = Field(default_factory=dict, title="Settings of the job")
+    settings: dict[str, Any] = Field(
+        default_factory=dict,
+        title="Settings of the job",
+        description="Of a mixup: between, which is angles (of bones) or codes (in the prior).",
+    )
     detector: dict[str, Any] = Field(
         default_factory=dict, title="Settings of the detector, beside the scale's"
     )

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from flexpose.commands import find_command, resolve
+from flexpose.compute import generator_for, resolve_device
 from flexpose.configs.base import load_config, read_values
 from flexpose.configs.experiment import ExperimentSpec, ReproduceConfig, RowSpec, SourceSpec
 from flexpose.configs.prior import SourceConfig
@@ -30,11 +32,12 @@ from flexpose.experiments.domains import Target, below, load_target
 from flexpose.geometry import canvas_poses, normalised
 from flexpose.io.base import atomic_write_text, read_poses, write_poses
 from flexpose.jobs import CancelToken, run_to_completion
-from flexpose.mixup import pose_mixup
+from flexpose.mixup import angle_mixup, pose_mixup
 from flexpose.models.prior import Prior, load_prior
 from flexpose.runs import RunDir
 from flexpose.shipped import preset
 from flexpose.training.data import load_source
+from flexpose.training.inversion import invert, latent_mixup
 
 CANVAS = 256  # pixels that poses are written in
 _PAPER_PIXELS = 128  # of the paper's MSE-Pixel
@@ -231,6 +234,10 @@ class Bench:
             return normalised(pose_mixup(shots, count, random))
 
         match row.recipe:
+            case "mixup" if row.settings.get("between") == "angles":
+                return normalised(angle_mixup(shots, size, random, target.train.skeleton))
+            case "mixup" if row.settings.get("between") == "codes":
+                return self._between_codes(cell, shots, size)
             case "mixup":
                 return mixed(size)
             case "aligned" | "floor":
@@ -249,6 +256,15 @@ class Bench:
         self.job("sample", drawn.parent / "sample", {**settings, "seed": cell.seed}, cancel)
         poses = normalised(read_poses(drawn).keypoints)
         return np.concatenate([poses, mixed(row.mixups)]) if row.mixups else poses
+
+    def _between_codes(
+        self, cell: Cell, shots: NDArray[np.float32], size: int
+    ) -> NDArray[np.float32]:
+        """Mixtures of the shots' codes in the prior."""
+        device = resolve_device(self.config.device)
+        prior = load_prior(self.prior_name(cell), device)
+        codes = invert(prior, torch.from_numpy(shots).to(device), generator_for(cell.seed, 1))
+        return latent_mixup(prior, codes, size, generator_for(cell.seed, 2)).cpu().numpy()
 
     def adapted(self, cell: Cell, cancel: CancelToken) -> dict[str, float]:
         """Adapt a prior as the row says; the last losses."""

@@ -23,7 +23,6 @@ from flexpose.errors import CheckpointError, ConfigError
 from flexpose.events import JobEvent, PhaseChanged
 from flexpose.geometry import unit_to_canvas
 from flexpose.jobs import CancelToken
-from flexpose.kinematics import bone_tree
 from flexpose.models.generator import styles
 from flexpose.models.keypoint_generator import TaughtMapping, box_normalised
 from flexpose.models.prior import (
@@ -37,7 +36,7 @@ from flexpose.models.stylegan import StyleGenerator
 from flexpose.rendering.soft import Renderer
 from flexpose.rendering.style import DrawingStyle
 from flexpose.runs import RunDir
-from flexpose.skeleton import Skeleton
+from flexpose.skeleton import Skeleton, bone_tree
 from flexpose.training.data import SourcePoses, draw_batch, load_source
 from flexpose.training.loop import Preview, Schedule, run_task
 from flexpose.training.pictures import to_uint8

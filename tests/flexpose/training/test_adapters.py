@@ -16,11 +16,12 @@ from flexpose.io import read_poses
 from flexpose.losses import energy_distance
 from flexpose.models.prior import load_prior
 from flexpose.models.stylegan import ImageDiscriminator
-from flexpose.sampling import PoseModel, PoseSampler, generate, load_model
+from flexpose.sampling import PoseModel, PoseSampler, generate, keypoints, load_model
 from flexpose.training.adapters.adversarial import KernelScale, freeze_early, likeness
 from flexpose.training.adapters.base import adapters, merged
 from flexpose.training.adapters.guided import LowRank, OnCodes, Scaled
 from flexpose.training.baseline import BaselineTask
+from flexpose.training.inversion import invert, latent_mixup, poses_at
 
 KINDS = sorted(adapters())
 CODES = {"kind": "lora", "where": "codes", "rank": 2}
@@ -136,6 +137,22 @@ def test_a_prior_without_discriminator_is_refused(workshop, play, tmp_path):
     assert isinstance(events[-1], JobFailed)
     assert isinstance(events[-1].error, CheckpointError)
     assert "holds no discriminator" in str(events[-1].error)
+
+
+def test_shots_are_found_again_in_a_prior_and_mixed_between_their_codes(workshop):
+    prior = load_prior(workshop.keypoints)
+    random = torch.Generator().manual_seed(0)
+    z = torch.randn(4, prior.generator.z_dim, generator=random)
+    shots = keypoints(prior.generator, prior, z)
+    codes = invert(prior, shots, torch.Generator().manual_seed(1))
+    assert codes.shape == (4, 3, 8)
+    found = poses_at(prior, codes.unbind(1))
+    assert (found - shots).norm(dim=2).mean() < 0.02
+    mixed = latent_mixup(prior, codes, 50, torch.Generator().manual_seed(2))
+    assert mixed.shape == (50, *shots.shape[1:])
+    assert mixed.std(dim=0).mean() > 0
+    again = latent_mixup(prior, codes, 50, torch.Generator().manual_seed(2))
+    assert torch.equal(mixed, again)
 
 
 # ---------------------------------------------------------------- the pieces, by hand

@@ -19,11 +19,10 @@ from flexpose.errors import (
 from flexpose.events import JobFailed, JobFinished, MetricsReady, PreviewReady, StepCompleted
 from flexpose.geometry import FILL
 from flexpose.io import write_poses
-from flexpose.kinematics import bone_tree
 from flexpose.models.keypoint_generator import box_normalised
 from flexpose.models.prior import load_generator
 from flexpose.poseset import PoseSet
-from flexpose.skeleton import Skeleton
+from flexpose.skeleton import Skeleton, bone_tree
 from flexpose.training.data import draw_batch, load_source
 from flexpose.training.pictures import to_uint8
 from flexpose.training.regressor import corrupted, distorted, joined, limbs_turned
