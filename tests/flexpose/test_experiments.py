@@ -79,6 +79,7 @@ def test_every_experiment_has_its_three_scales_and_sources_that_exist(name):
         bench = Bench(spec, ReproduceConfig(experiment=name, scale=scale), None)
         used |= {cell.row for cell in bench.cells}
         assert len({cell.folder for cell in bench.cells}) == len(bench.cells)
+        assert set(values.rows) <= named
         for target in values.targets.values():
             assert target.source is None or target.source in values.sources
     assert used == named  # no row that no scale runs

@@ -118,6 +118,7 @@ class ScaleSpec(ConfigBase):
         "was trained with them; pairs-loss: what is left of Eq. 5.",
     )
     seeds: tuple[int, ...] = Field((0, 1, 2), title="Seeds")
+    rows: tuple[str, ...] = Field((), title="Rows", description="Only these; all when empty.")
     sources: dict[str, SourceSpec] = Field(title="Sources")
     targets: dict[str, TargetSpec] = Field(title="Targets")
     size: int = Field(5000, ge=10, title="Poses of a row")

@@ -87,6 +87,7 @@ class Bench:
             for target in self.scale.targets
             for row in self.spec.rows
             if (not row.targets or target in row.targets)
+            and (not self.scale.rows or row.name in self.scale.rows)
             and (row.source is None or row.source in self.scale.sources)
             and (not words or any(word in row.name for word in words))
         ]
