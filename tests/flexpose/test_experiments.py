@@ -160,6 +160,16 @@ def test_several_processes_give_what_one_gives(tiny, tmp_path):
     assert alone == together
 
 
+def test_cells_run_as_jobs_of_a_cluster(tiny, tmp_path):
+    pytest.importorskip("submitit")
+    asked = {"cluster": "local", "cluster_settings": {"timeout_min": 5}}
+    events = reproduce(tiny, tmp_path / "out", rows=("mixup",), seeds=(0,), **asked)
+    assert isinstance(events[-1], JobFinished), events[-1]
+    done = json.loads((tmp_path / "out" / "tiny-smoke.json").read_text())["cells"]
+    assert [(cell["row"], cell["seed"]) for cell in done] == [("mixup only", 0)]
+    assert list((tmp_path / "out" / "cluster").iterdir())
+
+
 def test_missing_data_and_names_are_said(tmp_path, tiny):
     with pytest.raises(UnknownNameError, match="table1"):
         load_experiment("table3")

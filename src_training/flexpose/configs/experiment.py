@@ -163,6 +163,17 @@ class ReproduceConfig(JobConfig):
     workers: int = Field(
         1, ge=1, title="Processes", description="Cells run side by side; each GPU gets its share."
     )
+    cluster: str | None = Field(
+        None,
+        title="Cluster",
+        description="Each cell becomes a job of it, by submitit: slurm, or local for a try. The run "
+        "folder must be on a disk that all machines see.",
+    )
+    cluster_settings: dict[str, Any] = Field(
+        default_factory=dict,
+        title="Settings of a job on the cluster",
+        description="As submitit names them, such as timeout_min: 120, slurm_partition: gpu.",
+    )
     rows: tuple[str, ...] = Field(
         (), title="Rows", description="Only rows whose name has one of these words."
     )

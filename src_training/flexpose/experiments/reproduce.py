@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import platform
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import torch
 
 from flexpose.configs.base import load_config
 from flexpose.configs.experiment import ExperimentSpec, ReproduceConfig
-from flexpose.errors import UnknownNameError
+from flexpose.errors import MissingDependencyError, UnknownNameError
 from flexpose.evaluation.distributions import COLUMNS
 from flexpose.evaluation.report import Column, summary_table, write_report
 from flexpose.events import (
@@ -30,6 +32,8 @@ from flexpose.experiments.figures import draw
 from flexpose.jobs import CancelToken
 from flexpose.runs import RunDir
 from flexpose.shipped import experiments
+
+_LOOK = 0.5  # seconds between looks at cells elsewhere
 
 DETECTOR = (
     Column("distance_128", "distance, px at 128", "low", 2),
@@ -87,36 +91,57 @@ def run(config: ReproduceConfig, run: RunDir, cancel: CancelToken) -> Iterator[J
 def _finished(
     bench: Bench, run: RunDir, cancel: CancelToken
 ) -> Iterator[tuple[Cell, dict[str, Any]]]:
-    """Cells as they come to an end, in this process or in several."""
-    if bench.config.workers == 1:
-        for cell in bench.cells:
+    """Cells as they come to an end: in this process, in several, or as jobs of a cluster."""
+    config, cells = bench.config, bench.cells
+    if config.workers == 1 and config.cluster is None:
+        for cell in cells:
             if cancel.cancelled:
                 return
             yield cell, bench.run(cell, cancel)
         return
-    context = multiprocessing.get_context("spawn")
-    numbers = context.Queue()
-    for number in range(bench.config.workers):
-        numbers.put(number)
-    threads = bench.config.threads or max(1, (os.cpu_count() or 1) // bench.config.workers)
-    config = bench.config.model_copy(update={"threads": threads})
-    with ProcessPoolExecutor(
-        bench.config.workers, context, initializer=_take_device, initargs=(numbers,)
-    ) as pool:
-        waiting: dict[Future[dict[str, Any]], Cell] = {
-            pool.submit(_apart, config, run.path, cell): cell for cell in bench.cells
-        }
+    with _elsewhere(config, run.path) as submit:
+        waiting = {submit(cell): cell for cell in cells}
         try:
             while waiting:
-                done, _ = wait(waiting, timeout=1.0, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield waiting.pop(future), future.result()
+                for job in [job for job in waiting if job.done()]:
+                    yield waiting.pop(job), job.result()
                 if cancel.cancelled:
                     return
+                time.sleep(_LOOK)
         finally:
             if waiting:
                 run.request_cancel()  # those that run see the file and end
-            pool.shutdown(cancel_futures=True)
+            for job in waiting:
+                job.cancel()
+
+
+@contextmanager
+def _elsewhere(config: ReproduceConfig, out: Path) -> Iterator[Callable[[Cell], Any]]:
+    """What starts a cell in a process or on a cluster: gives a job with done, result, cancel.
+
+    Raises
+    ------
+    MissingDependencyError : a cluster is asked for and submitit is not installed.
+    """
+    if config.cluster is not None:
+        try:
+            import submitit
+        except ImportError:
+            raise MissingDependencyError("submitit", "Running cells on a cluster") from None
+        executor = submitit.AutoExecutor(out / "cluster", cluster=config.cluster)
+        executor.update_parameters(**config.cluster_settings)
+        yield lambda cell: executor.submit(_apart, config, out, cell)
+        return
+    context = multiprocessing.get_context("spawn")
+    numbers = context.Queue()
+    for number in range(config.workers):
+        numbers.put(number)
+    threads = config.threads or max(1, (os.cpu_count() or 1) // config.workers)
+    config = config.model_copy(update={"threads": threads})
+    with ProcessPoolExecutor(
+        config.workers, context, initializer=_take_device, initargs=(numbers,)
+    ) as pool:
+        yield lambda cell: pool.submit(_apart, config, out, cell)
 
 
 def _take_device(numbers: Any) -> None:
