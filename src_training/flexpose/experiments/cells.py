@@ -32,10 +32,13 @@ from flexpose.experiments.domains import Target, below, load_target
 from flexpose.geometry import canvas_poses, normalised
 from flexpose.io.base import atomic_write_text, read_poses, write_poses
 from flexpose.jobs import CancelToken, run_to_completion
+from flexpose.mapping import map_poses
 from flexpose.mixup import angle_mixup, pose_mixup
 from flexpose.models.prior import Prior, load_prior
+from flexpose.poseset import PoseSet
 from flexpose.runs import RunDir
 from flexpose.shipped import preset
+from flexpose.skeleton import load_skeleton
 from flexpose.training.data import load_source
 from flexpose.training.inversion import invert, latent_mixup
 
@@ -100,14 +103,15 @@ class Bench:
     def shared(self) -> list[tuple[str, Path, dict[str, Any]]]:
         """Jobs that must be done before any cell: command, run folder, settings."""
         jobs = []
-        for name, spec in self.scale.targets.items():
+        for name in dict.fromkeys(cell.target for cell in self.cells):
+            spec = self.scale.targets[name]
             if spec.studio is not None:
                 motion = [below(self.config.data, Path(p)) for p in spec.studio["motion"]]
                 jobs.append(("make-studio", self._made(name), {**spec.studio, "motion": motion}))
         for name in dict.fromkeys(self._source_name(cell) for cell in self.cells):
             source = self.scale.sources[name]
             if source.prior is None:
-                settings = {"source": {"poses": self._source_file(name)}, **source.train}
+                settings = joined({"source": {"poses": self._source_file(name)}}, source.train)
                 jobs.append(("train-prior", self.out / "priors" / name, settings))
         return jobs
 
@@ -127,10 +131,6 @@ class Bench:
             return paths[0]
         joined = self.out / "made" / f"{name}.npz"
         if not joined.exists():
-            from flexpose.mapping import map_poses
-            from flexpose.poseset import PoseSet
-            from flexpose.skeleton import load_skeleton
-
             joined.parent.mkdir(parents=True, exist_ok=True)
             skeleton = load_skeleton(self._skeleton_name(source))
             parts = [map_poses(read_poses(path), skeleton) for path in paths]

@@ -3,8 +3,7 @@
 Variables come out as ``scipy.io.loadmat`` gives them: numbers in MATLAB's shapes, text as arrays of
 rows, true and false as 1 and 0, cells as arrays of objects, structures as arrays with a field of
 objects each. Damaged bytes end in a ValueError; scipy's reader follows them into memory that is not
-the file's. The layout is
-that of "MAT-File Format" by The MathWorks, chapter 1.
+the file's. The layout is that of "MAT-File Format" by The MathWorks, chapter 1.
 """
 
 from __future__ import annotations
