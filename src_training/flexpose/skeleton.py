@@ -84,6 +84,40 @@ class Skeleton:
             sides.append("middle" if left == right else "left" if left else "right")
         return tuple(sides)
 
+    @cached_property
+    def contours(self) -> tuple[tuple[int, ...], ...]:
+        """Chains of joints along edges, in the order of their first edges.
+
+        A chain begins and ends at joints that have one edge, or more than two. One that comes back
+        to where it began is closed: its first joint stands at its end again. Each edge belongs to
+        one chain; joints without edges to none.
+        """
+        at: dict[int, list[int]] = {}
+        for number, edge in enumerate(self.edges):
+            for joint in edge:
+                at.setdefault(joint, []).append(number)
+        left = set(range(len(self.edges)))
+        ends = [joint for joint, numbers in at.items() if len(numbers) != 2]
+        chains = {}
+        for start in (*ends, *at):  # what no end reaches is closed
+            for first in at[start]:
+                if first in left:
+                    chains[first] = self._chain(start, first, at, left)
+        return tuple(chains[number] for number in sorted(chains))
+
+    def _chain(
+        self, start: int, number: int, at: Mapping[int, Sequence[int]], left: set[int]
+    ) -> tuple[int, ...]:
+        """Joints from ``start`` along an edge to where the chain ends; takes its edges away."""
+        chain, onward = [start], [number]
+        while onward:
+            left.remove(onward[0])
+            a, b = self.edges[onward[0]]
+            joint = b if chain[-1] == a else a
+            chain.append(joint)
+            onward = [n for n in at[joint] if n in left] if len(at[joint]) == 2 else []
+        return tuple(chain)
+
     def index(self, joint: str) -> int:
         """Array index of a joint, by name."""
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import colorsys
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -31,7 +33,7 @@ def swapped_side(name: str) -> str:
 
 def test_all_expected_skeletons_are_shipped():
     people = {"body15", "coco17", "mpii16", "h36m17", "lsp14", "penn13", "jhmdb15"}
-    assert people | {"face68", "hand21", "animal17"} <= set(skeleton_names())
+    assert people | {"face68", "wflw98", "hand21", "animal17"} <= set(skeleton_names())
 
 
 @shipped
@@ -52,7 +54,7 @@ def test_flip_is_an_involution_that_maps_edges_to_edges(skeleton):
     assert (flip[flip] == np.arange(skeleton.num_joints)).all()
     undirected = {frozenset(edge) for edge in skeleton.edges}
     assert {frozenset((flip[a], flip[b])) for a, b in skeleton.edges} == undirected
-    if skeleton.oks_sigmas:
+    if skeleton.oks_sigmas and skeleton.name != "face68":  # COCO-WholeBody's own differ by side
         sigmas = np.array(skeleton.oks_sigmas)
         assert (sigmas[flip] == sigmas).all()
 
@@ -66,14 +68,14 @@ def test_left_and_right_names_pair_up(skeleton):
             assert "left" in names[0]
             assert "right" in names[1]
             sided -= set(names)
-            if skeleton.name != "face68":  # numbers joints along a contour, not by side
+            if skeleton.category != "face":  # they number joints along a contour, not by side
                 assert swapped_side(names[0]) == names[1]
     assert not sided
 
 
 @shipped
 def test_pairs_of_shipped_skeletons_are_those_their_names_propose(skeleton):
-    if skeleton.name != "face68":
+    if skeleton.category != "face":
         assert set(proposed_pairs(skeleton.joints)) == set(skeleton.symmetric_pairs)
 
 
@@ -126,6 +128,66 @@ def test_ap10k_joints_are_in_the_order_of_its_files():
     assert animal.joints[:5] == ("left_eye", "right_eye", "nose", "neck", "root_of_tail")
     assert animal.joints[7:12:4] == ("left_front_paw", "left_hip")
     assert animal.oks_sigmas[5:8] == (0.079, 0.072, 0.062)
+
+
+def test_face_landmarks_are_those_of_300_w():
+    # the numbers of the 68-point mark-up, which count from 1
+    face = load_skeleton("face68")
+    numbers = {"jaw_09": 9, "right_brow_1": 18, "left_brow_5": 27, "nose_bridge_4": 31}
+    numbers |= {"nose_base_3": 34, "right_eye_1": 37, "left_eye_4": 46, "outer_lip_07": 55}
+    assert {name: face.index(name) + 1 for name in numbers} == numbers
+    assert face.joints[67] == "inner_lip_8"
+    assert (face.oks_sigmas[0], face.oks_sigmas[45], face.oks_sigmas[67]) == (0.042, 0.012, 0.008)
+
+
+def test_contours_of_a_face():
+    face = load_skeleton("face68")
+    ranges = ((0, 17), (17, 22), (22, 27), (27, 31), (31, 36))  # jaw, brows, nose
+    rings = ((36, 42), (42, 48), (48, 60), (60, 68))  # eyes, lips
+    lines = [tuple(range(*ends)) for ends in ranges]
+    assert face.contours == (*lines, *((*range(*ends), ends[0]) for ends in rings))
+    hues = [
+        [colorsys.rgb_to_hsv(*color)[0] for color in face.edge_colors[first:last]]
+        for first, last in pairwise(np.cumsum([0, *(len(c) - 1 for c in face.contours)]))
+    ]
+    assert all(max(one) < min(other) for one, other in pairwise(hues))  # each has its own colours
+
+
+def test_contours_of_a_hand_are_its_fingers():
+    fingers = load_skeleton("hand21").contours
+    assert fingers == tuple((0, *range(first, first + 4)) for first in (1, 5, 9, 13, 17))
+
+
+@pytest.mark.parametrize(
+    ("edges", "contours"),
+    [
+        ("", ""),
+        ("ab", "ab"),
+        ("ab bc", "abc"),
+        ("cb ab", "cba"),
+        ("bc ab", "cba"),
+        ("ab bc ca", "abca"),
+        ("ab ba", "aba"),
+        ("bc cd de ec", "bc cdec"),
+        ("ab bc bd", "ab bc bd"),
+        ("ab cd", "ab cd"),
+        ("de ab bc ca", "de abca"),
+    ],
+)
+def test_contours_end_where_edges_meet_or_come_back_to_their_beginning(edges, contours):
+    letters = "abcdef"
+    skeleton = Skeleton(
+        name="letters",
+        joints=tuple(letters),
+        edges=tuple((letters.index(a), letters.index(b)) for a, b in edges.split()),
+    )
+    assert ["".join(letters[i] for i in chain) for chain in skeleton.contours] == contours.split()
+
+
+@shipped
+def test_contours_take_each_edge_once(skeleton):
+    steps = [frozenset(step) for chain in skeleton.contours for step in pairwise(chain)]
+    assert sorted(steps, key=sorted) == sorted(map(frozenset, skeleton.edges), key=sorted)
 
 
 @shipped

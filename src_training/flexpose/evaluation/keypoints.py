@@ -67,6 +67,7 @@ class KeypointReport:
     Keys of figures: ``distance_px``, ``distance_percent`` of the image's longer side,
     ``median_px``, ``pck@.05`` and so on, ``whole@.05``: images all of whose joints lie within that
     share of the image's longer side (what FlexPose's PCK seems to count, our inference);
+    ``nme_percent``, the mean distance in % of that of the eyes, where that is the reference;
     ``oks_ap``, ``oks_ap50``, ``oks_ap75``, ``oks_ar`` of all poses and of groups. Those
     that end in ``_swapped`` exchange the sides of a prediction where that is nearer. A joint
     without prediction is never near enough, and counts in no distance.
@@ -174,6 +175,8 @@ def score_keypoints(
             known = truth.labelled[rows][:, joints]
             scale = (sides[rows], unit[rows])
             values = _figures(part, known, *scale, tuple(thresholds))
+            if reference == "inter-ocular":
+                values["nme_percent"] = _normalised(part, unit[rows])
             found |= {key + ending: value for key, value in values.items()}
         return found
 
@@ -362,6 +365,12 @@ def _figures(
     return values
 
 
+def _normalised(distances: Array, unit: Array) -> float:
+    """Mean of distances (n, j) in % of lengths (n,); without those that are NaN."""
+    shares = 100 * distances / unit[:, None]
+    return _mean(shares[np.isfinite(shares)])
+
+
 def _short(share: float) -> str:
     return f"{share:g}".removeprefix("0")
 
@@ -375,7 +384,14 @@ def _plain(figures: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def _titles(keys: Sequence[str]) -> list[str]:
-    words = (("_", " "), ("@", " @ "), ("pck", "PCK"), ("oks ap", "OKS AP"), ("oks ar", "OKS AR"))
+    words = (
+        ("_", " "),
+        ("@", " @ "),
+        ("pck", "PCK"),
+        ("oks ap", "OKS AP"),
+        ("oks ar", "OKS AR"),
+        ("nme", "NME"),
+    )
     titles = list(keys)
     for old, new in words:
         titles = [title.replace(old, new) for title in titles]

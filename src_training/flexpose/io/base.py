@@ -29,6 +29,7 @@ import pickle
 import pkgutil
 import secrets
 import struct
+import tokenize
 import warnings
 import zipfile
 import zlib
@@ -244,6 +245,7 @@ DAMAGE = (  # what numpy, zipfile and Pillow raise for files cut short or of ano
     zlib.error,
     zipfile.BadZipFile,
     pickle.UnpicklingError,
+    tokenize.TokenError,  # numpy reads the headers of arrays as Python
 )
 
 

@@ -112,6 +112,38 @@ def test_torso_and_head_come_from_joints():
     assert report.overall["pck@.5"] == 1
 
 
+def faces(skeleton, *eyes):
+    """Faces whose joints are all at (0, 0) but for the outer corner of the left eye."""
+    points = np.zeros((len(eyes), skeleton.num_joints, 2))
+    points[:, skeleton.index("left_eye_4")] = eyes
+    return PoseSet.create(skeleton, points, (200, 200), image_ids=tuple("abc"[: len(eyes)]))
+
+
+@pytest.mark.parametrize("name", ["face68", "wflw98"])
+def test_faces_are_measured_by_the_distance_of_their_eyes(name):
+    skeleton = load_skeleton(name)
+    truth = faces(skeleton, (30, 40), (60, 80))
+    assert reference_lengths(truth, "inter-ocular").tolist() == [50, 100]
+    assert truth.skeleton.index("left_eye_4") == {"face68": 45, "wflw98": 72}[name]
+    predicted = replace(truth, keypoints=truth.keypoints + np.array([[[3, 4]], [[0, 6]]]))
+    report = score_keypoints(predicted, truth, "inter-ocular", (0.08, 0.1))
+    # all joints 5 of 50 and 6 of 100 pixels off
+    assert report.overall["nme_percent"] == pytest.approx((10 + 6) / 2)
+    assert report.overall["pck@.08"] == 0.5
+    assert report.overall["pck@.1"] == 1
+    assert report.per_joint["jaw_01"]["nme_percent"] == pytest.approx(8)
+    assert report.overall["distance_percent"] == pytest.approx((2.5 + 3) / 2)
+    assert "NME percent" in report.to_markdown()
+    assert "nme_percent" not in score_keypoints(predicted, truth, "box").overall
+
+
+def test_faces_without_both_eyes_count_in_no_normalised_error():
+    truth = faces(load_skeleton("face68"), (30, 40), (np.nan, np.nan))
+    predicted = replace(truth, keypoints=truth.keypoints + np.array([0, 5]))
+    report = score_keypoints(predicted, truth, "inter-ocular")
+    assert report.overall["nme_percent"] == pytest.approx(10)
+
+
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(ConfigError, match="has the reference length 'torso'"):
         score_keypoints(TRUTH, TRUTH, "torso")

@@ -384,10 +384,78 @@ def uncompressed_mat(folder: Path) -> Path:
     return saved_mat(folder / "02_01_c0003_info.mat", compressed=False, joints2D=numbers(2, 24, 2))
 
 
+def pts_text(points: np.ndarray, ending: str = "\n") -> str:
+    rows = [f"{x:.3f} {y:.3f}" for x, y in points]
+    lines = ["version: 1", f"n_points: {len(rows)}", "{", *rows, "}"]
+    return "".join(line + ending for line in lines)
+
+
+def pts_file(folder: Path) -> Path:
+    return saved_text(folder / "indoor_001.pts", pts_text(numbers(68, 2)))
+
+
+def pts_clips(folder: Path) -> Path:
+    """Two clips of 300-VW, and the list of a bad frame of one of them."""
+    for clip, frames in (("001", (1, 2)), ("401", (7, 8))):
+        (folder / clip / "annot").mkdir(parents=True)
+        for frame in frames:
+            text = pts_text(numbers(68, 2) + frame, "\r\n")
+            saved_text(folder / clip / "annot" / f"{frame:06d}.pts", text)
+    np.save(folder / "broken_frames.npy", {"401": [7, 9]}, allow_pickle=True)
+    return folder
+
+
+def wflw_line(image: str, box: bool = True) -> str:
+    values = [f"{value:.6f}" for value in numbers(98, 2).ravel()]
+    corners = ["18", "19", "221", "222", "1", "0", "0", "0", "1", "0"] if box else []
+    return " ".join([*values, *corners, image]) + "\n"
+
+
+def wflw(folder: Path) -> Path:
+    # not of one length: half a file is then no whole line
+    text = wflw_line("37--Soccer/37_Soccer_soccer_ball_37_45.jpg") + wflw_line("7--Cheering/a.jpg")
+    return saved_text(folder / "list_98pt_rect_attr_test.txt", text)
+
+
+def wflw_subset(folder: Path) -> Path:
+    line = wflw_line("37--Soccer/37_Soccer_soccer_ball_37_45.jpg", box=False)
+    return saved_text(folder / "list_98pt_test_blur.txt", line)
+
+
+def aflw2000(folder: Path) -> Path:
+    np.save(folder / "AFLW2000-3D.pts68.npy", numbers(2, 3, 68).astype(np.float32))
+    return folder / "AFLW2000-3D.pts68.npy"
+
+
+def aflw2000_again(folder: Path) -> Path:
+    np.save(folder / "AFLW2000-3D-Reannotated.pts68.npy", numbers(2, 2, 68).astype(np.float32))
+    return folder / "AFLW2000-3D-Reannotated.pts68.npy"
+
+
+def lfpw_npz(folder: Path) -> Path:
+    return saved_npz(
+        folder / "trainset.npz",
+        name=np.array(["image_0001", "image_0002"]),
+        landmarks_original0=numbers(2, 68, 2).astype(np.float32),
+        landmarks_crop192=numbers(2, 68, 2).astype(np.float32) / 2,
+        image_wh=np.array([[412, 600], [300, 200]]),
+    )
+
+
+def youtube_npz(folder: Path) -> Path:
+    return saved_npz(
+        folder / "training.npz",
+        name=np.array(["Ann_Lee_21.jpg", "Bo_02.jpg"]),
+        landmarks_original=numbers(2, 68, 2).astype(np.float32),
+        landmarks_crop128=numbers(2, 68, 2).astype(np.float32) / 2,
+    )
+
+
 SAMPLES: dict[str, tuple[Callable[[Path], Path], ...]] = {
     "bvh": (bvh,),
     "coco": (coco,),
     "coco-npz": (coco_npz,),
+    "face-arrays": (aflw2000, aflw2000_again, lfpw_npz, youtube_npz),
     "h36m": (h36m_2d, h36m_3d, h36m_mmpose, h36m_coco),
     "jhmdb": (jhmdb_npz, jhmdb_folder),
     "lsp": (lsp,),
@@ -396,8 +464,10 @@ SAMPLES: dict[str, tuple[Callable[[Path], Path], ...]] = {
     "mpii": (mpii_csv, mpii_json, mpii_mat),
     "npz": (own_npz,),
     "penn": (penn_mat, penn_npz),
+    "pts": (pts_file, pts_clips),
     "simple-h36m": (simple_h36m,),
     "surreal": (surreal_clip, surreal_folder, uncompressed_mat),
+    "wflw": (wflw, wflw_subset),
     "zarr": (zarr,),
 }
 """Format -> what writes one small true file or folder of each of its forms into a folder."""
