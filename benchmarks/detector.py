@@ -368,8 +368,14 @@ def markdown(done: list[dict]) -> str:
         results = {f"{row}, {len(runs)} seeds": runs for row, runs in results.items()}
         oracle = [row for row in results if row.startswith("ours, puppets in true poses")]
         seeds = sorted({r["seed"] for r in own})
-        steps = {method: sorted({r["steps"][method] for r in own}) for method in own[0]["steps"]}
-        said = "; ".join(f"{method} {', '.join(map(str, n))}" for method, n in steps.items())
+        steps: dict[str, set[int]] = defaultdict(set)
+        for r in own:
+            if not r["row"].startswith("mean pose"):
+                gan = r["row"].startswith("KeypointGAN")
+                steps["KeypointGAN" if gan else "heatmaps"].add(
+                    r["steps"]["gan" if gan else "heatmaps"]
+                )
+        said = "; ".join(f"{name} {', '.join(map(str, sorted(n)))}" for name, n in steps.items())
         parts.append(
             f"\n### {target}\n\n{own[0]['train']} frames of training clips, {own[0]['test']} test "
             f"frames of other clips; seeds {', '.join(map(str, seeds))}; steps: {said}.\n\n"

@@ -166,8 +166,8 @@ class ReproduceConfig(JobConfig):
     cluster: str | None = Field(
         None,
         title="Cluster",
-        description="Each cell becomes a job of it, by submitit: slurm, or local for a try. The run "
-        "folder must be on a disk that all machines see.",
+        description="Each cell becomes a job of it, by submitit: slurm, or local for a try. The "
+        "run folder must be on a disk that all machines see.",
     )
     cluster_settings: dict[str, Any] = Field(
         default_factory=dict,
