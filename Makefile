@@ -30,8 +30,11 @@ test: system env
 	$(BIN)/mypy
 	@screen=; \
 	if command -v xvfb-run >/dev/null 2>&1; then screen="xvfb-run -a"; fi; \
-	echo "$$screen pytest"; \
-	$$screen $(BIN)/python -m pytest -q || exit 1; \
+	echo "What needs no window, in two processes: $$screen pytest -m 'not gui'"; \
+	OMP_NUM_THREADS=1 $$screen $(BIN)/python -m pytest -q -m "not gui" -n 2 --dist loadfile \
+		|| exit 1; \
+	echo "The window: $$screen pytest -m gui"; \
+	$$screen $(BIN)/python -m pytest -q -m gui || exit 1; \
 	echo "The window once more, with the other Qt binding: $$screen pytest -m gui"; \
 	QT_API=pyside6 PYTEST_QT_API=pyside6 $$screen $(BIN)/python -m pytest -q -m gui
 

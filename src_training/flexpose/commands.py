@@ -105,6 +105,18 @@ COMMANDS = (
         "draw frames with exact keypoints from motion capture, for training and testing",
     ),
     Command(
+        "train-vae",
+        "flexpose.configs.difficulty:VaeConfig",
+        "flexpose.training.pose_vae:run",
+        "learn what is usual among poses, to tell which are hard",
+    ),
+    Command(
+        "score",
+        "flexpose.configs.difficulty:ScoreConfig",
+        "flexpose.training.pose_vae:score",
+        "score poses by a Pose VAE and bin them by difficulty, with figures",
+    ),
+    Command(
         "reproduce",
         "flexpose.configs.experiment:ReproduceConfig",
         "flexpose.experiments.reproduce:run",

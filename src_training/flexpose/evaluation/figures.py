@@ -418,6 +418,50 @@ def curve_figure(
     return _save(figure, path)
 
 
+def box_figure(
+    values: Sequence[NDArray[np.floating]], path: Path, *, x_label: str = "", y_label: str = ""
+) -> Path:
+    """Boxes of values, one a set, numbered from 1: middle half, median, 5th to 95th percentile."""
+    figure = _figure(7.0, 4.2)
+    axes = _axes(figure)
+    axes.boxplot(
+        [np.asarray(part) for part in values],
+        whis=(5, 95),
+        showfliers=False,
+        patch_artist=True,
+        boxprops={"facecolor": LEFT, "edgecolor": LEFT, "alpha": 0.75},
+        medianprops={"color": INK, "linewidth": 1.4},
+        whiskerprops={"color": DIM},
+        capprops={"color": DIM},
+    )
+    # every second number, so that they stay apart
+    numbers = range(1, len(values) + 1)
+    axes.set_xticks(numbers, [str(n) if n % 2 or len(values) < 15 else "" for n in numbers])
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(axis="y", color=FAINT, linewidth=0.4)
+    return _save(figure, path)
+
+
+def heat_figure(
+    values: NDArray[np.floating], path: Path, *, label: str = "", axis: str = ""
+) -> Path:
+    """A square table of values as colours, light is high; rows and columns numbered from 1."""
+    figure = _figure(5.6, 4.8)
+    axes = _axes(figure)
+    size = len(values)
+    picture = axes.imshow(
+        np.asarray(values), cmap="cividis", extent=(0.5, size + 0.5, size + 0.5, 0.5)
+    )
+    bar = figure.colorbar(picture, ax=axes, shrink=0.85)
+    bar.set_label(label, color=INK)
+    bar.ax.tick_params(colors=INK, labelsize=8, length=0)
+    bar.outline.set_visible(False)
+    axes.set_xlabel(axis)
+    axes.set_ylabel(axis)
+    return _save(figure, path)
+
+
 def _figure(width: float, height: float) -> Figure:
     """Make an empty dark figure of a size in inches.
 

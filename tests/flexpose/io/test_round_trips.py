@@ -184,4 +184,4 @@ def test_junk_anywhere_is_mended_or_refused(place: tuple[object, ...], junk: obj
             write_coco(read_coco(path), path)
         except DataFormatError:
             return
-        assert len(read_coco(path).poses) > 0
+        assert len(read_coco(path).poses) > 0 or document["annotations"] == []

@@ -15,6 +15,7 @@ from flexpose.checkpoint import load_checkpoint
 from flexpose.configs.adaptation import AdaptConfig, SampleConfig
 from flexpose.configs.baselines import BaselineConfig
 from flexpose.configs.detector import DetectorConfig
+from flexpose.configs.difficulty import VaeConfig
 from flexpose.configs.prior import PriorConfig, RegressorConfig
 from flexpose.events import JobFinished
 from flexpose.io import write_poses
@@ -90,6 +91,10 @@ class Workshop:
     def regressor(self, **changes: Any) -> RegressorConfig:
         values = {"source": self.source, "size": 32, "width": 4, "steps": 4, "batch_size": 4}
         return RegressorConfig.model_validate({**values, "device": "cpu", **changes})
+
+    def vae(self, **changes: Any) -> VaeConfig:
+        values = {"source": self.source, "width": 8, "latent": 2, "steps": 4, "batch_size": 8}
+        return VaeConfig.model_validate({**values, "device": "cpu", **changes})
 
     def adapt(self, **changes: Any) -> AdaptConfig:
         values = {

@@ -18,6 +18,7 @@ from flexpose.events import (
 )
 from flexpose.jobs import CancelToken, guarded
 from flexpose.models.detector import load_detector
+from flexpose.models.pose_vae import load_vae
 from flexpose.models.prior import load_regressor
 from flexpose.runs import RunDir
 from flexpose.sampling import PoseSampler, load_model
@@ -45,6 +46,7 @@ def rows(shop):
             "train-regressor",
             shop.regressor(generator=str(shop.images)),
         ),
+        "pose vae": ("train-vae", shop.vae()),
         "adapt energy": ("adapt", shop.adapt()),
         "adapt energy held out": (
             "adapt",
@@ -95,6 +97,7 @@ NAMES = [
     "image prior with a teacher",
     "regressor",
     "regressor with generator",
+    "pose vae",
     "adapt energy",
     "adapt energy held out",
     "adapt tau alone",
@@ -200,6 +203,10 @@ def used(command, folder, shop):
         keypoints, confidence = model(torch.zeros(2, 3, style.size, style.size))
         assert keypoints.shape == (2, skeleton.num_joints, 2)
         assert confidence.shape == (2, skeleton.num_joints)
+        return
+    if command == "train-vae":
+        model, skeleton = load_vae(folder)
+        assert model.score(torch.zeros(2, skeleton.num_joints, 2)).shape == (2,)
         return
     if command == "train-detector":
         detector = load_detector(folder)
