@@ -33,10 +33,13 @@ test: system env
 	echo "What needs no window, in two processes: $$screen pytest -m 'not gui'"; \
 	OMP_NUM_THREADS=1 $$screen $(BIN)/python -m pytest -q -m "not gui" -n 2 --dist loadfile \
 		|| exit 1; \
-	echo "The window: $$screen pytest -m gui"; \
-	$$screen $(BIN)/python -m pytest -q -m gui || exit 1; \
-	echo "The window once more, with the other Qt binding: $$screen pytest -m gui"; \
-	QT_API=pyside6 PYTEST_QT_API=pyside6 $$screen $(BIN)/python -m pytest -q -m gui
+	echo "The window, with both Qt bindings side by side: $$screen pytest -m gui"; \
+	QT_API=pyside6 PYTEST_QT_API=pyside6 $$screen $(BIN)/python -m pytest -q -m gui \
+		>.venv/pyside6.log 2>&1 & other=$$!; \
+	$$screen $(BIN)/python -m pytest -q -m gui; first=$$?; \
+	wait $$other; second=$$?; \
+	echo "PySide6:"; cat .venv/pyside6.log; \
+	exit $$((first + second))
 
 prior: env
 	$(BIN)/python benchmarks/make_prior.py
