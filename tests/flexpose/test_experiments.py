@@ -140,6 +140,21 @@ def test_a_cancelled_experiment_goes_on_where_it_stopped(tiny, tmp_path, monkeyp
     assert json.loads((out / "tiny-smoke.json").read_text()) == again
 
 
+def test_cancelled_within_a_cell_it_ends_as_cancelled(tiny, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    real = cells.Bench.adapted
+
+    def cancelled_meanwhile(bench, cell, cancel):
+        cancel.cancel()
+        return real(bench, cell, cancel)
+
+    monkeypatch.setattr(cells.Bench, "adapted", cancelled_meanwhile)
+    events = reproduce(tiny, out, rows=("adapted",))
+    assert isinstance(events[-1], JobCancelled), events[-1]
+    monkeypatch.undo()
+    assert isinstance(reproduce(tiny, out, rows=("adapted",))[-1], JobFinished)
+
+
 def test_a_cell_whose_settings_changed_is_done_anew(tiny, tmp_path):
     out = tmp_path / "out"
     reproduce(tiny, out, rows=("adapted",), seeds=(0,))

@@ -102,7 +102,6 @@ class AdafmConfig(AdversarialConfig):
     """A scale and a shift for each kernel, and the mapping."""
 
     kind: Literal["adafm"] = "adafm"
-    first_layer: int = Field(1, ge=1, title="First layer", description="Coarser ones are kept.")
     frozen: float = Field(0.5, ge=0, le=1, title="Frozen share of the discriminator's layers")
 
 

@@ -9,7 +9,17 @@ from pydantic import Field, model_validator
 
 from flexpose.configs.base import ConfigBase, JobConfig
 
-Recipe = Literal["source", "data", "mixup", "direct", "aligned", "floor", "adapt", "baseline"]
+Recipe = Literal[
+    "source",
+    "data",
+    "mixup",
+    "mixup-angles",
+    "mixup-codes",
+    "direct",
+    "aligned",
+    "adapt",
+    "baseline",
+]
 
 
 Measure = Literal["distribution", "detector", "pairs-loss"]
@@ -80,9 +90,10 @@ class RowSpec(ConfigBase):
     name: str = Field(title="Name")
     recipe: Recipe = Field(
         title="Recipe",
-        description="source: samples of the prior; data: the source's poses; mixup: T*; direct: "
-        "source poses and T*; aligned: true poses of the training clips; floor: the same, as what "
-        "cannot be beaten; adapt, baseline: a job, then samples.",
+        description="source: samples of the prior; data: the source's poses; mixup: T*; "
+        "mixup-angles, mixup-codes: the same between angles of bones, or between the shots' codes "
+        "in the prior; direct: source poses and T*; aligned: true poses of the training clips, "
+        "never counted as best; adapt, baseline: a job, then samples.",
     )
     source: str | None = Field(
         None, title="Source", description="Name of one of the scale's; the target's when empty."
@@ -90,14 +101,10 @@ class RowSpec(ConfigBase):
     targets: tuple[str, ...] = Field((), title="Targets", description="Only these; all when empty.")
     shots: int = Field(12, ge=2, title="Shots (M)")
     size: int | None = Field(
-        None, ge=10, title="Annotation set", description="The scale's when empty, times its unit."
+        None, ge=10, title="Poses", description="The scale's number when empty."
     )
     mixups: int = Field(0, ge=0, title="Pose-mixups among the samples")
-    settings: dict[str, Any] = Field(
-        default_factory=dict,
-        title="Settings of the job",
-        description="Of a mixup: between, which is angles (of bones) or codes (in the prior).",
-    )
+    settings: dict[str, Any] = Field(default_factory=dict, title="Settings of the job")
     detector: dict[str, Any] = Field(
         default_factory=dict, title="Settings of the detector, beside the scale's"
     )

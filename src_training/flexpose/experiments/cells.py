@@ -235,13 +235,13 @@ class Bench:
             return normalised(pose_mixup(shots, count, random))
 
         match row.recipe:
-            case "mixup" if row.settings.get("between") == "angles":
+            case "mixup-angles":
                 return normalised(angle_mixup(shots, size, random, target.train.skeleton))
-            case "mixup" if row.settings.get("between") == "codes":
+            case "mixup-codes":
                 return self._between_codes(cell, shots, size)
             case "mixup":
                 return mixed(size)
-            case "aligned" | "floor":
+            case "aligned":
                 return normalised(target.train.keypoints)
             case "data":
                 return random.permutation(self.source_poses(cell))[:size]

@@ -17,6 +17,7 @@ from flexpose.experiments.cells import Bench, Cell
 from flexpose.geometry import normalised
 from flexpose.jobs import CancelToken
 from flexpose.sampling import PoseSampler, keypoints, load_model
+from flexpose.training.outcome import nearest_shots
 
 _PAIRS = 8
 _ON_MAP = 500
@@ -53,8 +54,7 @@ def _pairs(bench: Bench, cell: Cell, stem: Path) -> None:
     shots = torch.from_numpy(
         normalised(bench.target(cell.target).shots(bench.row(cell).shots, cell.seed).keypoints)
     )
-    nearest = shots[torch.cdist(adapted.flatten(1), shots.flatten(1)).argmin(dim=1)]
-    rows = torch.cat([source, adapted, nearest]).numpy()
+    rows = torch.cat([source, adapted, nearest_shots(adapted, shots)]).numpy()
     titles = [
         name if column == 0 else ""
         for name in ("prior", "adapted", "nearest shot")

@@ -16,7 +16,7 @@ import torch
 
 from flexpose.configs.base import load_config
 from flexpose.configs.experiment import ExperimentSpec, ReproduceConfig
-from flexpose.errors import MissingDependencyError, UnknownNameError
+from flexpose.errors import JobFailedError, MissingDependencyError, UnknownNameError
 from flexpose.evaluation.distributions import COLUMNS
 from flexpose.evaluation.report import Column, summary_table, write_report
 from flexpose.events import (
@@ -71,15 +71,19 @@ def run(config: ReproduceConfig, run: RunDir, cancel: CancelToken) -> Iterator[J
     bench = Bench(spec, config, run.path)
     total = len(bench.cells)
     yield JobStarted("reproduce", total, run.path)
-    for command, folder, settings in bench.shared():
-        yield PhaseChanged(f"{command}: {folder.name}")
-        bench.job(command, folder, settings, cancel)
     results: list[dict[str, Any]] = []
-    for cell, result in _finished(bench, run, cancel):
-        results.append(result)
-        yield PhaseChanged(f"{cell.target}: {cell.row}, seed {cell.seed}")
-        yield StepCompleted(len(results), total, {"minutes": result["seconds"] / 60})
-        _write(bench, run.path, results)
+    try:
+        for command, folder, settings in bench.shared():
+            yield PhaseChanged(f"{command}: {folder.name}")
+            bench.job(command, folder, settings, cancel)
+        for cell, result in _finished(bench, run, cancel):
+            results.append(result)
+            yield PhaseChanged(f"{cell.target}: {cell.row}, seed {cell.seed}")
+            yield StepCompleted(len(results), total, {"minutes": result["seconds"] / 60})
+            _write(bench, run.path, results)
+    except JobFailedError:
+        if not cancel.cancelled:  # else the job inside a cell said that it was cancelled
+            raise
     if cancel.cancelled:
         yield JobCancelled(len(results))
         return
@@ -186,7 +190,7 @@ def markdown(bench: Bench, results: list[dict[str, Any]]) -> str:
         *(Column(f"paper {key}", f"paper: {key}", digits=3) for key in reported),
     ]
     paper = {row.name: {f"paper {k}": v for k, v in row.paper.items()} for row in spec.rows}
-    unranked = [row.name for row in spec.rows if row.recipe in ("floor", "aligned")]
+    unranked = [row.name for row in spec.rows if row.recipe == "aligned"]
     for target in scale.targets:
         rows: dict[str, list[dict[str, float]]] = {}
         for result in results:

@@ -44,6 +44,13 @@ class PoseOutput:
     images: Tensor | None = None
     keypoints: Tensor | None = None
 
+    @property
+    def seen(self) -> Tensor:
+        """What a discriminator looks at: images where there are any, else keypoints."""
+        made = self.images if self.images is not None else self.keypoints
+        assert made is not None
+        return made
+
 
 @runtime_checkable
 class PoseGenerator(Protocol):

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flexpose.checkpoint import CheckpointMeta, sha256_of
+from flexpose.checkpoint import CheckpointMeta
 from flexpose.compute import generator_for, prepare, resolve_device
 from flexpose.configs.adaptation import AdaptConfig
 from flexpose.errors import CheckpointError, FlexPoseError
@@ -27,7 +27,13 @@ from flexpose.runs import RunDir
 from flexpose.sampling import PoseModel, chosen_layers, keypoints, weights_from
 from flexpose.training.data import load_shots
 from flexpose.training.loop import Preview, Schedule, run_task
-from flexpose.training.outcome import COLLAPSED, outcome, three_rows
+from flexpose.training.outcome import (
+    COLLAPSED,
+    adapted_meta,
+    check_same_shots,
+    outcome,
+    three_rows,
+)
 from flexpose.training.pairs import PairedLoss
 from flexpose.training.pose_map import AdaptationMap
 from flexpose.weighting import EnergyWeights, fit_energy_weights
@@ -278,12 +284,7 @@ class AdaptationTask:
         return tensors, train
 
     def load_state(self, tensors: Mapping[str, Tensor], train_state: Mapping[str, Any]) -> None:
-        shots = tensors.get("shots")
-        if shots is None or not torch.equal(shots, self.shots.cpu()):
-            raise CheckpointError(
-                "The run was started with other shots than there are now.",
-                "Start a new run for the new shots.",
-            )
+        check_same_shots(tensors, self.shots)
         try:
             for name, module in self.parts.items():
                 load_weights(module, tensors, f"{name}.", "checkpoint")
@@ -301,11 +302,4 @@ class AdaptationTask:
             self.weights = weights_from(own, "checkpoint", self.device)
 
     def meta(self) -> CheckpointMeta:
-        return CheckpointMeta(
-            kind="adapted",
-            skeleton=self.prior.skeleton.to_dict(),
-            style=self.prior.style.to_dict(),
-            config=self.config.model_dump(mode="json"),
-            parent={"path": str(self.config.prior), "sha256": sha256_of(self.prior.path)},
-            licence=self.prior.meta.licence,
-        )
+        return adapted_meta(self.config, self.prior)

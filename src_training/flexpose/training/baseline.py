@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flexpose.checkpoint import CheckpointMeta, load_checkpoint, sha256_of
+from flexpose.checkpoint import CheckpointMeta, load_checkpoint
 from flexpose.compute import generator_for, prepare, resolve_device
 from flexpose.configs.baselines import BaselineConfig
 from flexpose.configs.prior import PriorConfig
@@ -38,7 +38,7 @@ from flexpose.sampling import PoseModel, keypoints
 from flexpose.training.adapters.base import Setting, adapters, merged, trained
 from flexpose.training.data import load_shots
 from flexpose.training.loop import Preview, Schedule, run_task
-from flexpose.training.outcome import outcome, three_rows
+from flexpose.training.outcome import adapted_meta, check_same_shots, outcome, three_rows
 
 _PREVIEW, _EVALUATE, _CHECK, _MIXUP = ((1 << 40) + i for i in range(4))  # beside the steps
 _CHECKED = 512  # poses a check
@@ -169,11 +169,7 @@ class BaselineTask:
         return [p for p in every if id(p) not in inside]
 
     def load_state(self, tensors: Mapping[str, Tensor], train_state: Mapping[str, Any]) -> None:
-        if not torch.equal(tensors["shots"], self.shots.cpu()):
-            raise CheckpointError(
-                "The run was started with other shots than there are now.",
-                "Start a new run for the new shots.",
-            )
+        check_same_shots(tensors, self.shots)
         self._put(train_state["learned"])
         with torch.no_grad():
             for other, saved in zip(self._others(), train_state["latents"], strict=True):
@@ -185,14 +181,7 @@ class BaselineTask:
         self.adapter.load_state(train_state["adapter"])
 
     def meta(self) -> CheckpointMeta:
-        return CheckpointMeta(
-            kind="adapted",
-            skeleton=self.prior.skeleton.to_dict(),
-            style=self.prior.style.to_dict(),
-            config=self.config.model_dump(mode="json"),
-            parent={"path": str(self.config.prior), "sha256": sha256_of(self.prior.path)},
-            licence=self.prior.meta.licence,
-        )
+        return adapted_meta(self.config, self.prior)
 
 
 def load_judge(prior: Prior) -> AnyDiscriminator:

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from flexpose.checkpoint import CheckpointMeta, sha256_of
+from flexpose.configs.adaptation import AdaptConfig
+from flexpose.configs.baselines import BaselineConfig
+from flexpose.errors import CheckpointError
 from flexpose.geometry import unit_to_canvas
 from flexpose.losses import energy_distance
 from flexpose.models.prior import Prior
@@ -33,14 +37,45 @@ def outcome(model: PoseModel, shots: Tensor, random: torch.Generator) -> Mapping
     }
 
 
+def adapted_meta(config: AdaptConfig | BaselineConfig, prior: Prior) -> CheckpointMeta:
+    """What a checkpoint of an adapted model says of it."""
+    return CheckpointMeta(
+        kind="adapted",
+        skeleton=prior.skeleton.to_dict(),
+        style=prior.style.to_dict(),
+        config=config.model_dump(mode="json"),
+        parent={"path": str(config.prior), "sha256": sha256_of(prior.path)},
+        licence=prior.meta.licence,
+    )
+
+
+def check_same_shots(tensors: Mapping[str, Tensor], shots: Tensor) -> None:
+    """Refuse to go on with a run that began with other shots.
+
+    Raises
+    ------
+    CheckpointError : the checkpoint's shots differ, or it has none.
+    """
+    saved = tensors.get("shots")
+    if saved is None or not torch.equal(saved, shots.cpu()):
+        raise CheckpointError(
+            "The run was started with other shots than there are now.",
+            "Start a new run for the new shots.",
+        )
+
+
+def nearest_shots(poses: Tensor, shots: Tensor) -> Tensor:
+    """The shot (n, J, 2) nearest to each pose (n, J, 2)."""
+    return shots[torch.cdist(poses.flatten(1), shots.flatten(1)).argmin(dim=1)]
+
+
 @torch.no_grad()
 def three_rows(prior: Prior, source: Tensor, adapted: Tensor, shots: Tensor) -> Preview:
     """Three rows of eight: source samples, the same latents adapted, the nearest shots.
 
     All (n, J, 2) in unit space.
     """
-    nearest = shots[torch.cdist(adapted.flatten(1), shots.flatten(1)).argmin(dim=1)]
-    rows = torch.cat([source, adapted, nearest])
+    rows = torch.cat([source, adapted, nearest_shots(adapted, shots)])
     render = Renderer(prior.skeleton, prior.style, rows.device)
     canvas = unit_to_canvas(rows.cpu().numpy(), prior.style.size)
     return Preview(to_uint8(render(rows)), canvas)

@@ -29,7 +29,7 @@ from flexpose.events import JobEvent, PhaseChanged
 from flexpose.geometry import canvas_poses, normalised, unit_to_canvas
 from flexpose.jobs import CancelToken
 from flexpose.losses import discriminator_loss, generator_loss, pyramid_l2, r1_penalty
-from flexpose.models.generator import PoseOutput, styles
+from flexpose.models.generator import styles
 from flexpose.models.keypoint_generator import KeypointGenerator, TaughtMapping
 from flexpose.models.prior import (
     Prior,
@@ -217,7 +217,7 @@ class PriorTask:
             output = generator.synthesize(
                 generator.codes([w] * cut + [other] * (count - cut)), random
             )
-        return _seen(output)
+        return output.seen
 
     def _latents(self, count: int, random: torch.Generator) -> Tensor:
         return torch.randn(count, self.generator.z_dim, generator=random).to(self.device)
@@ -263,7 +263,7 @@ class PriorTask:
             styles(self.generator_ema, self._latents(16, random))
         )
         if output.keypoints is None:
-            return Preview(to_uint8(_seen(output)))
+            return Preview(to_uint8(output.seen))
         canvas = unit_to_canvas(output.keypoints.cpu().numpy(), self.style.size)
         return Preview(to_uint8(self.render(output.keypoints)), canvas)
 
@@ -301,13 +301,6 @@ class PriorTask:
             notes=self.source.notes,
             licence=LICENCE,
         )
-
-
-def _seen(output: PoseOutput) -> Tensor:
-    """What the discriminator looks at."""
-    seen = output.keypoints if output.keypoints is not None else output.images
-    assert seen is not None
-    return seen
 
 
 def _apply(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -47,7 +47,7 @@ class Finetuned:
         for p in self.learning:
             p.requires_grad_(False)
         z = self._latents(random)
-        made = self._seen(z)
+        made = generate(setting.generator, z).seen
         losses = {"generator": generator_loss(setting.judge(made)), **self.more(z, made)}
         for p in self.learning:
             p.requires_grad_(True)
@@ -65,7 +65,7 @@ class Finetuned:
         if self.draws:
             real = self.render(real)
         with torch.no_grad():
-            fake = self._seen(self._latents(random))
+            fake = generate(setting.generator, self._latents(random)).seen
         loss = discriminator_loss(setting.judge(real), setting.judge(fake))
         total = loss
         if config.r1_gamma and step % config.r1_every == 0:
@@ -80,13 +80,6 @@ class Finetuned:
         setting = self.setting
         count = setting.config.batch_size
         return torch.randn(count, setting.generator.z_dim, generator=random).to(setting.device)
-
-    def _seen(self, z: Tensor) -> Tensor:
-        """What the discriminator sees of latents: images where the generator draws."""
-        output = generate(self.setting.generator, z)
-        seen = output.images if output.images is not None else output.keypoints
-        assert seen is not None
-        return seen
 
     def state(self) -> dict[str, Any]:
         return {
@@ -118,7 +111,7 @@ class AdaFM(Finetuned):
         assert isinstance(self.config, AdafmConfig)
         generator = self.setting.generator.requires_grad_(False)
         generator.mapping.requires_grad_(True)
-        for layer in list(filters(generator))[self.config.first_layer - 1 :]:
+        for layer in filters(generator):
             assert isinstance(layer.weight, Tensor)
             kernels = KernelScale(layer.weight.shape).to(self.setting.device)
             parametrize.register_parametrization(layer, "weight", kernels)

@@ -70,6 +70,7 @@ class Lora:
                     change = OnCodes(len(affine.bias), config.rank, scale)
                     parametrize.register_parametrization(affine, "bias", change)
             parametrize.register_parametrization(affine, "weight", change)
+        generator.to(setting.device)  # with what was put in
         self.pairs = None
         if config.matching != "energy":
             self.pairs = PairedLoss(
@@ -142,11 +143,9 @@ class Adagan:
             self.shifts.append(shift)
         self.latents = nn.Parameter(self._nearest())
         self.render = Renderer(setting.prior.skeleton, setting.prior.style, setting.device)
-        self.draws = setting.prior.regressor is not None
         self.distance = NormalisedDistance()
         self.gamma = None
-        if self.draws:
-            beta = setting.prior.regressor
+        if (beta := setting.prior.regressor) is not None:
             self.gamma = feature_extractor(
                 config.features, beta, config.feature_weights, setting.device
             )
@@ -178,8 +177,7 @@ class Adagan:
         wanted = setting.shots[rows]
         if output.images is not None:
             wanted = self.render(wanted)
-        made = output.keypoints if output.images is None else output.images
-        assert made is not None
+        made = output.seen
         apart = (made - wanted).abs().mean()
         losses = {"apart": apart / apart.detach().clamp_min(1e-8)}
         if self.gamma is not None:
