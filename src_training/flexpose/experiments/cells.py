@@ -246,8 +246,9 @@ class Bench:
             case "data":
                 return random.permutation(self.source_poses(cell))[:size]
             case "direct":
-                both = np.concatenate([self.source_poses(cell), mixed(row.mixups or 1000)])
-                return random.permutation(both)[:size]
+                mixups = min(row.mixups or 1000, size // 2)
+                source = random.permutation(self.source_poses(cell))[: size - mixups]
+                return np.concatenate([source, mixed(mixups)])
         model = self.prior_name(cell)
         if row.recipe != "source":
             self.adapted(cell, cancel)
