@@ -261,11 +261,12 @@ def test_closing_napari_saves(user):
 
 OPENING = """
 import sys, time
+start = time.thread_time()
 import napari
 viewer = napari.Viewer(show=True)
 application = napari.qt.get_qapp()
 application.processEvents()
-start = time.thread_time()
+before, start = time.thread_time() - start, time.thread_time()
 from napari_flexpose.widgets.main import FlexPoseDock
 dock = FlexPoseDock(viewer)
 viewer.window.add_dock_widget(dock)
@@ -277,7 +278,7 @@ from flexpose.skeleton import load_skeleton
 dock.session.create(Path(sys.argv[1]), load_skeleton("body15"))
 dock.session.click(10, 10)
 assert "torch" not in sys.modules, "torch was imported"
-assert took < 1.0, f"the dock took {took:.2f} s"
+assert took < before / 3, f"the dock took {took:.2f} s, napari {before:.2f} s"
 viewer.close()
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +12,9 @@ from napari.components.overlays import TextOverlay
 from flexpose.skeleton import load_skeleton
 
 pytestmark = pytest.mark.gui
-BUDGET = 0.015
-"""Seconds of this thread for a change of a label."""
+BUDGET = 15_000
+"""Calls of functions for a change of a label: 10,400 as measured, about 9 ms. Time itself depends
+on what else a machine does."""
 
 
 def test_states_have_shapes_and_sides_have_colours(open_dock, images, puppet):
@@ -108,16 +109,23 @@ def test_fitting_to_the_pose_and_back(user):
     np.testing.assert_allclose(centre, (50, 60), atol=0.5)
 
 
-def test_changing_a_label_is_quick(open_dock, images):
+def test_changing_a_label_is_little_work(open_dock, images):
     user = open_dock(images, load_skeleton("coco17"))
     session = user.dock.session
     session.place_template()
-    took = []
-    for _ in range(15):
-        start = time.thread_time()
+    user.dock.layers._on_label()
+    calls = 0
+
+    def count(_frame, event, _argument):
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
         user.dock.layers._on_label()
-        took.append(time.thread_time() - start)
-    assert np.median(took) < BUDGET
+    finally:
+        sys.setprofile(None)
+    assert 0 < calls < BUDGET
 
 
 def test_closing_takes_layers_and_keys_away(user):
