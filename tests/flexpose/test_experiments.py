@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
@@ -15,8 +17,10 @@ from flexpose.experiments.cells import Bench, Cell, joined
 from flexpose.experiments.domains import Target, below, load_target
 from flexpose.experiments.reproduce import load_experiment, run
 from flexpose.jobs import CancelToken, guarded
+from flexpose.mannequin.faces import face_frames
 from flexpose.runs import RunDir
 from flexpose.shipped import experiments
+from flexpose.skeleton import load_skeleton
 
 TINY = {
     "title": "Tiny",
@@ -64,7 +68,7 @@ def reproduce(experiment, out, cancel_after=None, **values):
 
 
 def test_the_paper_s_tables_and_figures_are_there():
-    names = {"table1", "table2", "fig2", "fig3", "fig4", "baselines"}
+    names = {"table1", "table2", "fig2", "fig3", "fig4", "baselines", "faces"}
     assert names <= set(experiments())
 
 
@@ -112,6 +116,19 @@ def test_rows_seeds_and_the_paper_s_numbers_come_into_the_table(tiny, tmp_path):
     assert rows[0].split("|")[-2].strip().replace("**", "") == "0.500 ± 0.000"
     assert "±" in rows[1]
     assert "seeds 0, 1" in text
+
+
+def test_direct_is_source_poses_with_its_share_of_mixups(tmp_path):
+    rows = [{"name": "direct", "recipe": "direct", "mixups": 20}]
+    path = tmp_path / "direct.yaml"
+    path.write_text(yaml.safe_dump({**TINY, "rows": rows}), encoding="utf-8")
+    config = ReproduceConfig(experiment=str(path), device="cpu", threads=1)
+    bench = Bench(load_experiment(str(path)), config, tmp_path / "out")
+    cell = bench.cells[0]
+    made, source = bench.poses(cell, CancelToken(RunDir(tmp_path))), bench.source_poses(cell)
+    assert made.shape == (60, 15, 2)
+    known = [bool((np.abs(source - pose).max(axis=(1, 2)) == 0).any()) for pose in made]
+    assert known == [True] * 40 + [False] * 20
 
 
 def test_only_some_rows_and_seeds_are_run_when_asked(tiny, tmp_path):
@@ -225,3 +242,56 @@ def test_shots_and_test_poses_are_of_other_clips():
     assert len(target.shots(12, 0)) == 12
     assert target.shots(12, 0).image_ids == target.shots(12, 0).image_ids
     assert target.shots(12, 0).image_ids != target.shots(12, 1).image_ids
+
+
+def faces_as_released(data):
+    """A clip of 300-VW and both lists of WFLW with their pictures, of drawn faces."""
+    source = face_frames(1, people=1, frames=40, image_size=96)
+    annot, pictures = data / "300vw/001/annot", data / "300vw/001/imgs"
+    for row, pose in enumerate(source.poses.keypoints):
+        annot.mkdir(parents=True, exist_ok=True)
+        pictures.mkdir(parents=True, exist_ok=True)
+        points = "\n".join(f"{x + 1:.3f} {y + 1:.3f}" for x, y in pose)
+        text = f"version: 1\nn_points: 68\n{{\n{points}\n}}\n"
+        (annot / f"{row + 1:06d}.pts").write_text(text, encoding="utf-8")
+        cv2.imwrite(str(pictures / f"{row + 1:06d}.png"), source.image(row)[..., ::-1])
+    target = face_frames(0, people=4, frames=6, image_size=96, yaw_deg=30)
+    names = load_skeleton("wflw98").joints
+    lists = data / "wflw/WFLW_annotations/list_98pt_rect_attr_train_test"
+    lists.mkdir(parents=True)
+    lines = []
+    for row, pose in enumerate(target.poses.keypoints):
+        at = dict(zip(target.poses.skeleton.joints, pose, strict=True))
+        points, last = [], pose[0]
+        for name in names:
+            last = at.get(name, last)
+            points += [f"{value:.4f}" for value in last]
+        image = f"0--Parade/{row:03d}.jpg"
+        box = [str(round(float(v))) for v in (*pose.min(axis=0), *pose.max(axis=0))]
+        lines.append(" ".join([*points, *box, *"000000", image]))
+        path = data / "wflw/WFLW_images" / image
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), target.image(row)[..., ::-1])
+    for part, rows in (("train", lines[:18]), ("test", lines[18:])):
+        path = lists / f"list_98pt_rect_attr_{part}.txt"
+        path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_full_scale_of_faces_reads_300vw_and_wflw_as_released(tmp_path):
+    faces_as_released(tmp_path / "data")
+    spec = yaml.safe_load(experiments()["faces"].read_text(encoding="utf-8"))
+    full = spec["scales"]["full"]
+    full["sources"]["300vw"]["train"] |= {"steps": 10, "batch_size": 8, "evaluate_every": 10}
+    gan = {"channels": 1, "reader_steps": 2, "supervised_weight": 0}
+    small = {"method": "keypoint-gan", "size": 32, "width": 4, "steps": 2, "batch_size": 4}
+    full["settings"] = {"adapt": {"steps": 2}, "train-detector": {**small, "gan": gan}}
+    full |= {"size": 1100, "rows": ["FlexPose default"], "seeds": [0]}
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(spec), encoding="utf-8")
+    out = tmp_path / "out"
+    events = reproduce(path, out, scale="full", data=tmp_path / "data")
+    assert isinstance(events[-1], JobFinished), events[-1]
+    (cell,) = json.loads((out / "small-full.json").read_text())["cells"]
+    assert cell["metrics"]["nme_percent"] > 0
+    assert "6 test poses" in (out / "small-full.md").read_text(encoding="utf-8")

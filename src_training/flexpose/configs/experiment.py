@@ -12,6 +12,8 @@ from flexpose.configs.base import ConfigBase, JobConfig
 Recipe = Literal[
     "source",
     "data",
+    "shots",
+    "mean-pose",
     "mixup",
     "mixup-angles",
     "mixup-codes",
@@ -37,6 +39,9 @@ class SourceSpec(ConfigBase):
         description="Files below the data folder, joined. Without any, the sample of its source "
         "that travels with the prior stands for them.",
     )
+    sample: Literal["faces"] | None = Field(
+        None, title="Sample", description="Drawn faces instead of files."
+    )
     train: dict[str, Any] = Field(
         default_factory=dict,
         title="Settings of train-prior",
@@ -45,8 +50,8 @@ class SourceSpec(ConfigBase):
 
     @model_validator(mode="after")
     def _something(self) -> SourceSpec:
-        if self.prior is None and not self.poses:
-            raise ValueError("a source needs a prior, or poses to train one on")
+        if self.prior is None and not self.poses and self.sample is None:
+            raise ValueError("a source needs a prior, or poses or a sample to train one on")
         return self
 
 
@@ -60,8 +65,9 @@ class TargetSpec(ConfigBase):
     poses: Path | None = Field(
         None,
         title="Poses",
-        description="A file below the data folder; without one, the embedded mannequin.",
+        description="A file below the data folder; without one, an embedded sample.",
     )
+    sample: Literal["mannequin", "faces"] = Field("mannequin", title="Embedded sample")
     test: Path | None = Field(None, title="Test poses", description="Where they are another file.")
     groups: tuple[str, ...] = Field(
         (), title="Groups", description="Only clips whose group starts with one of these."
@@ -90,7 +96,8 @@ class RowSpec(ConfigBase):
     name: str = Field(title="Name")
     recipe: Recipe = Field(
         title="Recipe",
-        description="source: samples of the prior; data: the source's poses; mixup: T*; "
+        description="source: samples of the prior; data: the source's poses; shots: those alone; "
+        "mean-pose: their mean, which a detector says of every frame; mixup: T*; "
         "mixup-angles, mixup-codes: the same between angles of bones, or between the shots' codes "
         "in the prior; direct: source poses and T*; aligned: true poses of the training clips, "
         "never counted as best; adapt, baseline: a job, then samples.",
@@ -123,6 +130,12 @@ class ScaleSpec(ConfigBase):
         title="Measure",
         description="distribution: distances of poses; detector: joints found by a detector that "
         "was trained with them; pairs-loss: what is left of Eq. 5.",
+    )
+    reference: Literal["box", "inter-ocular"] = Field(
+        "box",
+        title="Unit of a detector's errors",
+        description="PCK's thresholds are shares of it: the person's box, or of faces the "
+        "distance of the eyes, in which NME is told too.",
     )
     seeds: tuple[int, ...] = Field((0, 1, 2), title="Seeds")
     rows: tuple[str, ...] = Field((), title="Rows", description="Only these; all when empty.")

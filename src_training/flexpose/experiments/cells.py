@@ -29,9 +29,10 @@ from flexpose.evaluation.distributions import compare
 from flexpose.evaluation.keypoints import score_keypoints
 from flexpose.events import JobEvent, StepCompleted
 from flexpose.experiments.domains import Target, below, load_target
-from flexpose.geometry import canvas_poses, normalised
+from flexpose.geometry import FILL, canvas_poses, normalised
 from flexpose.io.base import atomic_write_text, read_poses, write_poses
-from flexpose.jobs import CancelToken, run_to_completion
+from flexpose.jobs import CancelToken, recorded, run_to_completion
+from flexpose.mannequin.faces import face_frames
 from flexpose.mapping import map_poses
 from flexpose.mixup import angle_mixup, pose_mixup
 from flexpose.models.prior import Prior, load_prior
@@ -127,6 +128,8 @@ class Bench:
         """The poses of a source in one file; several are joined in the prior's skeleton."""
         source = self.scale.sources[name]
         paths = [below(self.config.data, path) for path in source.poses]
+        if source.sample is not None:
+            return self._drawn(name)
         if len(paths) == 1:
             return paths[0]
         joined = self.out / "made" / f"{name}.npz"
@@ -136,6 +139,14 @@ class Bench:
             parts = [map_poses(read_poses(path), skeleton) for path in paths]
             write_poses(PoseSet.concat(parts), joined)
         return joined
+
+    def _drawn(self, name: str) -> Path:
+        """A source of drawn faces: of other people than the target's, who look into the camera."""
+        path = self.out / "made" / f"{name}.npz"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_poses(face_frames(1, people=64, frames=8, image_size=CANVAS).poses, path)
+        return path
 
     def _skeleton_name(self, source: SourceSpec) -> str:
         return str(source.train.get("source", {}).get("skeleton", "body15"))
@@ -163,7 +174,7 @@ class Bench:
         name = self._source_name(cell)
         if name not in self._sources:
             source = self.scale.sources[name]
-            if source.poses:
+            if source.poses or source.sample:
                 file = SourceConfig(
                     poses=self._source_file(name), skeleton=self._skeleton_name(source)
                 )
@@ -221,34 +232,23 @@ class Bench:
         made = canvas_poses(poses, target.test.skeleton, CANVAS)
         if self.scale.measure == "distribution":
             return compare(made, target.test).metrics()
+        if row.recipe == "mean-pose":
+            return self._scored(_in_boxes(poses[0], target.test), target)
         write_poses(made, folder / "poses.npz")
-        return self._detected(cell, row, target, folder, cancel)
+        found = self._detected(cell, row, target, folder, cancel)
+        return compare(made, target.test).metrics() | self._scored(found, target)
 
     def poses(self, cell: Cell, cancel: CancelToken) -> NDArray[np.float32]:
         """What the row makes, (n, J, 2) normalised."""
         row, target = self.row(cell), self.target(cell.target)
-        random = np.random.default_rng([cell.seed, 7])
         size = row.size or self.scale.size
         shots = normalised(target.shots(row.shots, cell.seed).keypoints)
-
-        def mixed(count: int) -> NDArray[np.float32]:
-            return normalised(pose_mixup(shots, count, random))
-
-        match row.recipe:
-            case "mixup-angles":
-                return normalised(angle_mixup(shots, size, random, target.train.skeleton))
-            case "mixup-codes":
-                return self._between_codes(cell, shots, size)
-            case "mixup":
-                return mixed(size)
-            case "aligned":
-                return normalised(target.train.keypoints)
-            case "data":
-                return random.permutation(self.source_poses(cell))[:size]
-            case "direct":
-                mixups = min(row.mixups or 1000, size // 2)
-                source = random.permutation(self.source_poses(cell))[: size - mixups]
-                return np.concatenate([source, mixed(mixups)])
+        random = np.random.default_rng([cell.seed, 7])
+        if row.recipe == "mixup-codes":
+            return self._between_codes(cell, shots, size)
+        if row.recipe not in ("source", "adapt", "baseline"):
+            return self._without_model(cell, shots, size, random)
+        mixed = normalised(pose_mixup(shots, row.mixups, random))
         model = self.prior_name(cell)
         if row.recipe != "source":
             self.adapted(cell, cancel)
@@ -257,7 +257,28 @@ class Bench:
         settings = {"model": model, "n": size - row.mixups, "out": drawn, "overwrite": True}
         self.job("sample", drawn.parent / "sample", {**settings, "seed": cell.seed}, cancel)
         poses = normalised(read_poses(drawn).keypoints)
-        return np.concatenate([poses, mixed(row.mixups)]) if row.mixups else poses
+        return np.concatenate([poses, mixed])
+
+    def _without_model(
+        self, cell: Cell, shots: NDArray[np.float32], size: int, random: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """Poses of the recipes that need no prior."""
+        row, target = self.row(cell), self.target(cell.target)
+        match row.recipe:
+            case "shots":
+                return shots
+            case "mean-pose":
+                return normalised(shots.mean(axis=0, keepdims=True))
+            case "mixup":
+                return normalised(pose_mixup(shots, size, random))
+            case "mixup-angles":
+                return normalised(angle_mixup(shots, size, random, target.train.skeleton))
+            case "aligned":
+                return normalised(target.train.keypoints)
+        mixups = min(row.mixups or 1000, size // 2) if row.recipe == "direct" else 0
+        mixed = normalised(pose_mixup(shots, mixups, random))
+        source = random.permutation(self.source_poses(cell))[: size - mixups]
+        return np.concatenate([source, mixed])
 
     def _between_codes(
         self, cell: Cell, shots: NDArray[np.float32], size: int
@@ -280,7 +301,7 @@ class Bench:
 
     def _detected(
         self, cell: Cell, row: RowSpec, target: Target, folder: Path, cancel: CancelToken
-    ) -> Mapping[str, float]:
+    ) -> PoseSet:
         """Train a detector with the cell's poses; what it finds in test frames."""
         if target.frames is None:
             raise FlexPoseError(f"The target {target.title} has no frames to train a detector on.")
@@ -308,8 +329,11 @@ class Bench:
             "rounds": 1,
         }
         self.job("predict", folder / "predict", settings, cancel)
-        report = score_keypoints(read_poses(found), target.test, "box")
-        figures = dict(report.overall)
+        return read_poses(found)
+
+    def _scored(self, found: PoseSet, target: Target) -> dict[str, float]:
+        """How near the joints found in test frames are."""
+        figures = dict(score_keypoints(found, target.test, self.scale.reference).overall)
         figures["distance_128"] = figures["distance_percent"] * _PAPER_PIXELS / 100
         return figures
 
@@ -330,18 +354,28 @@ class Bench:
         run = RunDir.open(folder) if started else RunDir.create(command, folder)
         run.begin(config)
         losses: list[Mapping[str, float]] = []
+        events = resolve(row.target)(config, run, cancel)
 
         def remember(event: JobEvent) -> None:
             if isinstance(event, StepCompleted):
                 losses.append(event.losses)
 
-        run_to_completion(resolve(row.target)(config, run, cancel), remember)
+        run_to_completion(recorded(events, run), remember)
         means = {}
         for key in {key for step in losses for key in step}:
             told = [step[key] for step in losses if key in step]
             means[key] = float(np.mean(told[-max(1, round(_TAIL * len(told))) :]))
         atomic_write_text(done, json.dumps(means))
         return means
+
+
+def _in_boxes(pose: NDArray[np.float32], frames: PoseSet) -> PoseSet:
+    """One normalised pose (J, 2) in the box of every frame."""
+    boxes = frames.boxes
+    assert boxes is not None
+    middle, side = boxes[:, None, :2] + boxes[:, None, 2:] / 2, boxes[:, 2:].max(axis=1)
+    keypoints = middle + pose * side[:, None, None] / (2 * FILL)
+    return PoseSet.create(frames.skeleton, keypoints, frames.image_size, image_ids=frames.image_ids)
 
 
 def joined(settings: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from flexpose.errors import FlexPoseError
 from flexpose.geometry import tight_boxes
 from flexpose.io.base import read_poses, recognised
 from flexpose.mannequin import mannequin_frames
+from flexpose.mannequin.faces import face_frames
 from flexpose.mapping import map_poses
 from flexpose.poseset import PoseSet
 from flexpose.skeleton import Skeleton
@@ -72,7 +73,7 @@ def load_target(
     Parameters
     ----------
     data : folder of datasets
-    made : folder for what has to be made first: the mannequin's frames, a studio
+    made : folder for what has to be made first: an embedded sample's frames, a studio
     seen : whether frames are needed, not poses alone
     """
     title = spec.title or name
@@ -83,11 +84,13 @@ def load_target(
         )
         return Target(title, train, test, made)
     if spec.poses is None:
-        sample = mannequin_frames(0)
-        if seen and not (made / "mannequin.coco.json").exists():
+        sample = face_frames(0, yaw_deg=30) if spec.sample == "faces" else mannequin_frames(0)
+        if seen and not any(made.glob("*.coco.json")):
             sample.write(made)
         poses = _ready(sample.poses, skeleton)
-        held = np.array([str(group).endswith("_2") for group in poses.groups or ()])
+        held = _held_out(poses, spec.test_groups, name)
+        if spec.sample == "mannequin":
+            held = np.array([str(group).endswith("_2") for group in poses.groups or ()])
         return Target(title, poses[~held], poses[held], made)
     poses = _ready(_read(below(data, spec.poses), spec.read), skeleton, spec.groups)
     frames = below(data, spec.frames) if spec.frames is not None else None

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from flexpose.configs.base import load_config
-from flexpose.configs.experiment import ExperimentSpec, ReproduceConfig
+from flexpose.configs.experiment import ExperimentSpec, ReproduceConfig, ScaleSpec
 from flexpose.errors import JobFailedError, MissingDependencyError, UnknownNameError
 from flexpose.evaluation.distributions import COLUMNS
 from flexpose.evaluation.report import Column, summary_table, write_report
@@ -43,8 +43,15 @@ DETECTOR = (
     Column("pck@.1_swapped", "PCK@.1, sides exchanged", "high"),
     Column("oks_ap", "OKS AP", "high"),
 )
+FACES = (
+    Column("nme_percent", "NME, % of the eyes' distance", "low", 2),
+    Column("pck@.1", "PCK@.1 of it", "high"),
+    Column("whole@.2", "PCK20: all joints within .2 of the image", "high"),
+    Column("distance_128", "distance, px at 128", "low", 2),
+)
 PAIRS = (Column("pairs", "what is left of Eq. 5", "low", 4),)
-MEASURES = {"distribution": COLUMNS, "detector": DETECTOR, "pairs-loss": PAIRS}
+_BESIDE = ("energy_distance", "precision", "recall")
+"""What a detector's table tells of the poses that it learned from."""
 
 
 def load_experiment(name: str) -> ExperimentSpec:
@@ -173,6 +180,15 @@ def _write(bench: Bench, out: Path, results: list[dict[str, Any]]) -> None:
     write_report(out / _stem(bench.config), {"cells": results}, markdown(bench, results))
 
 
+def _columns(scale: ScaleSpec) -> tuple[Column, ...]:
+    if scale.measure == "pairs-loss":
+        return PAIRS
+    if scale.measure == "distribution":
+        return COLUMNS
+    beside = tuple(column for column in COLUMNS if column.key in _BESIDE)
+    return (FACES if scale.reference == "inter-ocular" else DETECTOR) + beside
+
+
 def markdown(bench: Bench, results: list[dict[str, Any]]) -> str:
     """Tables by target, with what a reader needs to judge them."""
     config, spec, scale = bench.config, bench.spec, bench.scale
@@ -186,7 +202,7 @@ def markdown(bench: Bench, results: list[dict[str, Any]]) -> str:
     ]
     reported = list(dict.fromkeys(key for row in spec.rows for key in row.paper))
     columns = [
-        *MEASURES[scale.measure],
+        *_columns(scale),
         *(Column(f"paper {key}", f"paper: {key}", digits=3) for key in reported),
     ]
     paper = {row.name: {f"paper {k}": v for k, v in row.paper.items()} for row in spec.rows}

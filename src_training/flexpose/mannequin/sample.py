@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,23 +114,28 @@ class MannequinSample:
         -------
         path of the COCO file
         """
-        from flexpose.io.coco import write_coco
-
-        folder = Path(folder)
-        for index, name in enumerate(self.poses.image_ids or ()):
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _, png = cv2.imencode(".png", cv2.cvtColor(self.image(index), cv2.COLOR_RGB2BGR))
-            path.write_bytes(png.tobytes())
-        path = folder / "mannequin.coco.json"
-        write_coco(self.poses, path)
-        return path
+        return write_sample(Path(folder), self.poses, self.image, "mannequin.coco.json")
 
     def _at(self, index: int) -> tuple[Clip, int]:
         if not 0 <= index < len(self):
             raise IndexError(f"Found image {index}, expected 0 to {len(self) - 1}.")
         frames = len(self) // len(self._clips)
         return self._clips[index // frames], index % frames
+
+
+def write_sample(
+    folder: Path, poses: PoseSet, image: Callable[[int], NDArray[np.uint8]], name: str
+) -> Path:
+    """Write images as PNG files and their keypoints as a COCO file of this name; its path."""
+    from flexpose.io.coco import write_coco
+
+    for index, image_id in enumerate(poses.image_ids or ()):
+        path = folder / image_id
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _, png = cv2.imencode(".png", cv2.cvtColor(image(index), cv2.COLOR_RGB2BGR))
+        path.write_bytes(png.tobytes())
+    write_coco(poses, folder / name)
+    return folder / name
 
 
 def mannequin_frames(

@@ -16,6 +16,7 @@ Image = NDArray[np.uint8]
 SIDE_COLORS = {"left": (86, 180, 233), "right": (230, 159, 0), "middle": (255, 255, 255)}
 """RGB by the person's side: Okabe-Ito, told apart by colour-blind eyes."""
 
+_CLOSE = 4  # thicknesses between joints at which there is no room for usual dots
 _SUB = 4  # OpenCV's fractional bits of drawing coordinates
 
 
@@ -77,6 +78,8 @@ def draw_overlay(
 ) -> Image:
     """A copy of an image with one pose on it: side-coloured limbs on a dark outline.
 
+    Where joints lie close together, as those of a face do, lines and dots are thinner.
+
     Parameters
     ----------
     image : uint8 (H, W, 3) RGB
@@ -89,6 +92,10 @@ def draw_overlay(
     known = np.isfinite(keypoints).all(axis=1)
     fixed = np.where(known[:, None], np.rint(np.nan_to_num(keypoints) * scale), 0).astype(int)
     colors = [SIDE_COLORS[side] for side in skeleton.edge_sides]
+    drawn = [(a, b) for a, b in skeleton.edges if known[a] and known[b]]
+    bones = [np.linalg.norm(keypoints[a] - keypoints[b]) for a, b in drawn]
+    close = bool(bones) and float(np.median(bones)) < _CLOSE * thickness
+    thickness = 1 if close else thickness
     for width, outline in ((thickness + 2, True), (thickness, False)):
         for (a, b), color in zip(skeleton.edges, colors, strict=True):
             if known[a] and known[b]:
@@ -98,7 +105,7 @@ def draw_overlay(
     for joint in np.flatnonzero(known).tolist():
         occluded = visibility is not None and visibility[joint] == 1
         centre = tuple(map(int, fixed[joint]))
-        radius = (thickness + 1) * scale
+        radius = thickness * scale if close else (thickness + 1) * scale
         cv2.circle(out, centre, radius, (17, 17, 17), 1 if occluded else -1, cv2.LINE_AA, _SUB)
         if not occluded:
             cv2.circle(out, centre, thickness * scale, (255, 255, 255), -1, cv2.LINE_AA, _SUB)

@@ -74,8 +74,8 @@ def run(config: DetectorConfig, run: RunDir, cancel: CancelToken) -> Iterator[Jo
         if config.heatmaps.puppets and not len(puppets.images):
             yield WarningRaised(
                 "puppets",
-                f"The skeleton {skeleton.name} has no trunk of shoulders and hips, or no shot is "
-                "complete, so no puppets are made; the detector learns from the shots alone.",
+                "No shot is complete, so no puppets are made; the detector learns from the shots "
+                "alone.",
             )
         task = HeatmapTask(config, skeleton, clips, shots, puppets, held_out, device)
     if config.start is not None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flexpose.geometry import mirrored_unit, unit_to_canvas
+from flexpose.rendering.bent import BentPicture
 from flexpose.rendering.puppet import Anatomy, Puppet
 from flexpose.skeleton import Skeleton
 from flexpose.training.clips import Labels, placements
@@ -37,7 +38,10 @@ def make_puppets(
     nearness: float,
     seed: int,
 ) -> Puppets:
-    """``count`` pictures; none where the skeleton has no trunk or no shot is complete.
+    """``count`` pictures; none where no shot is complete.
+
+    People and animals with a trunk become puppets, limb by limb; of other skeletons, such as faces,
+    the whole picture is bent.
 
     Each pose, or its mirror image, is taken by a shot that has much the same: the better they
     agree, the less has to be bent and the more the picture looks like a photograph. Shots from the
@@ -53,21 +57,24 @@ def make_puppets(
     complete = shots.keypoints.isfinite().all(dim=2).all(dim=1).numpy()
     anatomy, size = Anatomy.of(skeleton), images.shape[1]
     none = Puppets(torch.zeros(0, 3, size, size, dtype=torch.uint8), torch.zeros(0))
-    if anatomy is None or not count or not len(unpaired) or not complete.any():
+    if not count or not len(unpaired) or not complete.any():
         return none
     places = placements(shots).numpy()
     keypoints = shots.keypoints.numpy()[complete]
     own = (keypoints - places[:, None, 1:]) / places[:, None, :1]
+    canvas = unit_to_canvas(keypoints, size)
     figures = [
-        Puppet(image, unit_to_canvas(pose, size), anatomy, background)
+        Puppet(image, pose, anatomy, background) if anatomy else BentPicture(image, pose)
         for image, pose, background in zip(
-            images[complete], keypoints, backgrounds[complete], strict=True
+            images[complete], canvas, backgrounds[complete], strict=True
         )
     ]
+    places_behind = [figure.background for figure in figures if isinstance(figure, Puppet)]
     random = np.random.default_rng([seed, _STREAM])
     pictures, points = [], []
-    shot_facings, pose_facings = _facings(own, anatomy), _facings(unpaired, anatomy)
-    fits = shot_facings[:, None] * pose_facings > -_SIDEWAYS  # (shots, poses)
+    fits = np.ones((len(own), len(unpaired)), bool)
+    if anatomy is not None:
+        fits = _facings(own, anatomy)[:, None] * _facings(unpaired, anatomy) > -_SIDEWAYS
     possible = np.flatnonzero(fits.any(axis=0))
     if not len(possible):
         return none
@@ -79,17 +86,15 @@ def make_puppets(
         chances = np.exp(-(distance - distance.min()) / nearness).ravel()
         side, shot = divmod(int(random.choice(len(chances), p=chances / chances.sum())), len(own))
         target = both[side] * places[shot, :1] + places[shot, 1:]
-        elsewhere = figures[int(random.integers(len(figures)))].background
-        varied = bool(random.random() < _VARIED)
-        pictures.append(
-            figures[shot].posed(
-                unit_to_canvas(target, size),
-                random,
-                elsewhere if varied else None,
-                _DYE if varied else 0.0,
-            )
-        )
+        wanted, figure = unit_to_canvas(target, size), figures[shot]
         points.append(target)
+        if isinstance(figure, BentPicture):
+            pictures.append(figure.posed(wanted))
+            continue
+        elsewhere = places_behind[int(random.integers(len(places_behind)))]
+        varied = bool(random.random() < _VARIED)
+        behind, dye = (elsewhere, _DYE) if varied else (None, 0.0)
+        pictures.append(figure.posed(wanted, random, behind, dye))
     stack = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
     return Puppets(stack, torch.from_numpy(np.stack(points).astype(np.float32)))
 

@@ -8,6 +8,7 @@ import torch
 
 from flexpose.geometry import image_to_unit, mirrored_unit, normalised
 from flexpose.mannequin import mannequin_frames
+from flexpose.mannequin.faces import face_frames
 from flexpose.skeleton import load_skeleton
 from flexpose.training.clips import Labels
 from flexpose.training.puppets import make_puppets
@@ -69,10 +70,25 @@ def test_poses_from_behind_are_left_to_shots_from_behind(shots):
     assert facing.unique().tolist() == [np.sign(front[0, left, 0] - front[0, right, 0])]
 
 
-def test_without_a_trunk_or_a_complete_shot_there_are_none(shots):
+def test_without_poses_or_a_complete_shot_there_are_none(shots):
     poses = normalised(shots[0].keypoints.numpy())
     assert len(made(shots, poses, count=0).images) == 0
     assert len(made(shots, poses[:0]).images) == 0
     holes = shots[0].keypoints.clone()
     holes[:, 4] = float("nan")
     assert len(made((Labels(torch.arange(3), holes), shots[1]), poses).images) == 0
+
+
+def test_faces_are_bent_as_a_whole():
+    sample = face_frames(0, people=3, frames=2, image_size=64)
+    crop = np.tile(np.array([[0, 0, 63]], np.float32), (6, 1))
+    labels = Labels(torch.arange(6), torch.from_numpy(image_to_unit(sample.poses.keypoints, crop)))
+    images = np.stack([sample.image(row) for row in range(6)])
+    own = normalised(sample.poses.keypoints)
+    poses = normalised(face_frames(1, people=3, frames=2, image_size=64).poses.keypoints)
+    made = make_puppets(labels, images, images, poses, sample.poses.skeleton, 12, 0.1, 0)
+    assert made.images.shape == (12, 3, 64, 64)
+    back = normalised(made.keypoints.numpy())
+    both = np.concatenate([poses, mirrored_unit(poses, list(sample.poses.skeleton.flip_index))])
+    assert np.abs(back[:, None] - both).max(axis=(2, 3)).min(axis=1).max() < 1e-3
+    assert np.abs(back[:, None] - own).max(axis=(2, 3)).min() > 0.01
