@@ -13,16 +13,20 @@ import argparse
 import contextlib
 import io
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
 import napari
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from qtpy.QtCore import QBuffer, QByteArray, QEventLoop, QIODevice, QTimer
 from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QWidget
 
 from flexpose.annotation.label import VISIBLE
+from flexpose.annotation.template import clicks
 from flexpose.events import MapReady
 from flexpose.io.base import atomic_write_bytes
 from flexpose.mannequin import MannequinSample, mannequin_frames
@@ -37,6 +41,7 @@ from napari_flexpose.widgets.skeleton_editor import SkeletonEditor
 SIZE = (1280, 800)
 LONGEST = 900.0  # seconds that a job may take on a slow machine
 STEPS, PUPPETS = 500, 1000  # a detector that is small, but finds most joints of the mannequin
+SHIFT = 4  # bits of a fraction of a pixel
 MIDWAY = 420  # the step at which it is looked at
 
 
@@ -97,6 +102,8 @@ def take_pictures(out: Path, theme: str) -> None:
     take("many")
     generate(dock)
     take("export")
+    label_face(dock)
+    take("face")
     dock.shut_down()
     viewer.close()
 
@@ -147,6 +154,73 @@ def point_at_map(dock: FlexPoseDock) -> None:
     assert poses._event is not None
     counts = poses._event.counts
     poses.show_row(counts["source"] + counts["shots"] + 3)
+
+
+def label_face(dock: FlexPoseDock) -> None:
+    """Place a face by five clicks, and drag some of its contours where they belong."""
+    Path("faces").mkdir()
+    truth = write_face(Path("faces"), 1024)
+    dock.label_step.set_open(True)
+    session = dock.session
+    session.create(Path("faces"), load_skeleton("face68"))
+    session.placing.place_by_clicks()
+    for joints in clicks(session.skeleton).values():
+        session.click(*truth[list(joints)].mean(axis=0).tolist())
+    session.placing.toggle_contours()
+    for joint in (0, 4, 8, 12, 16):
+        session.placing.move_handle(session.label, joint, *truth[joint].tolist(), f"drag {joint}")
+    session.select_joint(8)
+
+
+def write_face(folder: Path, size: int) -> NDArray[np.float64]:
+    """Draw a face from the neutral pose of face68, turned a little; where its 68 points are."""
+    pose = np.array(load_skeleton("face68").neutral_pose)
+    near = np.exp(-np.sum((pose - (0, 20)) ** 2, axis=1) / 2 / 45**2)
+    pose = pose + np.outer(near, (14, 0)) + np.outer(pose[:, 1] > 48, (0, 5))
+    cos, sin = np.cos(0.1), np.sin(0.1)
+    points = pose @ np.array([[cos, sin], [-sin, cos]]) * size / 330 + (0.5 * size, 0.48 * size)
+    picture = np.full((size, size, 3), (176, 190, 196), np.uint8)
+    skin, shade, dark = (224, 178, 148), (196, 146, 118), (70, 46, 36)
+
+    def area(part: slice, colour: tuple[int, int, int], *more: tuple[float, float]) -> None:
+        outline = np.concatenate([points[part], np.array(more).reshape(-1, 2)])
+        cv2.fillPoly(picture, [fixed(outline)], colour, cv2.LINE_AA, SHIFT)
+
+    def line(part: slice, colour: tuple[int, int, int], width: float) -> None:
+        thick = max(round(width * size / 330), 1)
+        cv2.polylines(picture, [fixed(points[part])], False, colour, thick, cv2.LINE_AA, SHIFT)
+
+    def oval(
+        centre: Sequence[float], wide: float, tall: float, colour: tuple[int, int, int]
+    ) -> None:
+        axes = tuple((np.array([wide, tall]) * size / 330 * 2**SHIFT).astype(int).tolist())
+        middle = tuple(fixed(np.array(centre)).tolist())
+        cv2.ellipse(picture, middle, axes, 6, 0, 360, colour, -1, cv2.LINE_AA, SHIFT)
+
+    middle = points[[0, 16]].mean(axis=0)
+    oval(middle - (0, 0.03 * size), 82, 92, dark)
+    for ear in (points[1], points[15]):
+        oval(ear, 11, 20, shade)
+    oval(middle, 70.5, 74, skin)
+    area(slice(0, 17), skin)
+    for brow in (slice(17, 22), slice(22, 27)):
+        line(brow, dark, 5)
+    for eye in (slice(36, 42), slice(42, 48)):
+        area(eye, (250, 250, 248))
+        oval(points[eye].mean(axis=0), 4.5, 4.5, (66, 92, 110))
+        oval(points[eye].mean(axis=0), 2, 2, (20, 20, 20))
+        line(slice(eye.start, eye.start + 4), dark, 2)
+    line(slice(27, 31), shade, 3)
+    line(slice(31, 36), shade, 4)
+    area(slice(48, 60), (186, 92, 92))
+    area(slice(60, 68), (120, 44, 48))
+    cv2.imwrite(str(folder / "face.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    return points
+
+
+def fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Positions in the fractions of pixels that OpenCV draws with."""
+    return np.round(points * 2**SHIFT).astype(np.int32)
 
 
 def hide_preview(dock: FlexPoseDock) -> None:

@@ -38,6 +38,18 @@ def shown_joints(label: FrameLabel) -> NDArray[np.intp]:
     return np.flatnonzero(label.placed)
 
 
+def crowding(points: NDArray[np.floating]) -> float:
+    """How close points (n, 2) are: a quarter of them have a neighbour that is nearer than this.
+
+    Infinite for fewer than two points.
+    """
+    if len(points) < 2:
+        return float("inf")
+    gaps = np.linalg.norm(points[:, None] - points, axis=2)
+    np.fill_diagonal(gaps, np.inf)
+    return float(np.quantile(gaps.min(axis=1), 0.25))
+
+
 def joint_sides(skeleton: Skeleton) -> tuple[str, ...]:
     """``left``, ``right`` or ``middle`` of each joint: the subject's own sides."""
     sides = ["middle"] * skeleton.num_joints

@@ -1,7 +1,8 @@
 """Every shortcut, as data: what binds keys, what the cheat sheet and the docs show.
 
 Names of keys are napari's. ``action`` is a method of `FlexPoseSession`, of the view for what only
-concerns the screen, or of `Reviewer` for what concerns suggestions.
+concerns the screen, of `Reviewer` for what concerns suggestions, or of `Placing` for what concerns
+many joints at once.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Shortcut:
     words : what it does, for people
     group : heading of the cheat sheet
     arguments : for the method
-    of : whose method it is: the session's, the view's (`PoseLayers`) or the reviewer's
+    of : whose method it is: the session's, the view's (`PoseLayers`), the reviewer's or placing's
     """
 
     key: str
@@ -29,7 +30,7 @@ class Shortcut:
     words: str
     group: str
     arguments: dict[str, Any] = field(default_factory=dict)
-    of: Literal["session", "view", "review"] = "session"
+    of: Literal["session", "view", "review", "placing"] = "session"
 
 
 _JOINT, _POSE, _FRAME, _REVIEW = "Joint", "Whole pose", "Frames", "Suggestions"
@@ -43,10 +44,16 @@ SHORTCUTS = (
     Shortcut("Delete", "clear_joint", "Undecided again", _JOINT),
     Shortcut("Backspace", "clear_joint", "Undecided again", _JOINT),
     Shortcut("Shift-G", "take_suggestion", "Take its suggestion, next suggested joint", _JOINT),
-    Shortcut("Escape", "let_go", "Take a drag back; else first undecided joint", _JOINT, of="view"),
+    Shortcut(
+        "Escape", "let_go", "Take drag or click back; else first undecided", _JOINT, of="view"
+    ),
     Shortcut("Q", "next_mode", "Clicking mode: sequential, quick, loop", _JOINT),
     Shortcut("T", "place_template", "Place the whole template", _POSE),
+    Shortcut(
+        "Shift-T", "place_by_clicks", "Place the template by a few clicks", _POSE, of="placing"
+    ),
     Shortcut("C", "copy_last_pose", "Copy the pose labelled last", _POSE),
+    Shortcut("Shift-C", "toggle_contours", "Move contours, or single joints", _POSE, of="placing"),
     Shortcut("G", "take_suggestions", "Take all suggestions of the frame", _POSE),
     Shortcut("M", "mirror", "Mirror, sides exchanged", _POSE),
     Shortcut("W", "swap_sides", "Exchange left and right names", _POSE),
@@ -93,7 +100,7 @@ SHORTCUTS = (
 BOX = ("Ctrl+drag", "Place the template into a box")
 POINTER = (
     ("Click", "Place the current joint, go to the next"),
-    ("Drag", "Move a joint"),
+    ("Drag", "Move a joint, or a contour"),
     ("Shift+drag", "Move the whole pose"),
     BOX,
     ("Wheel", "Zoom"),

@@ -7,7 +7,7 @@ says is drawn; the points of the layer are never edited by napari's own tools.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from napari_flexpose.convert import (
     SIDE_COLOURS,
     STATE_COLOURS,
     box_vectors,
+    crowding,
     dashed,
     edge_vectors,
     joint_sides,
@@ -43,12 +44,18 @@ OUTLINE = "#111111"
 GRAB_PIXELS = 12.0  # on the screen: how near to a joint a press takes hold of it
 CLICK_PIXELS = 4.0  # on the screen: a press that moves further is a drag
 FIT_MARGIN = 1.6  # how much larger than the pose the view is after fitting
-JOINT_PIXELS, CURRENT_PIXELS = 11.0, 16.0  # on the screen: diameters of joints
-SUGGESTED_SIZES = (0.6, 0.95)  # of that: joints that are only suggested, doubtful to sure
-EDGE_PIXELS = 2.5  # on the screen
+JOINT_PIXELS, LEAST_PIXELS = 11.0, 5.0  # on the screen: diameter of joints, and of crowded ones
+CROWDED = 0.75  # of the gap between neighbours, as much as a joint takes
+CURRENT_SIZE = 1.45  # of the diameter: the current joint
+SUGGESTED_SIZES = (0.6, 0.95)  # likewise: joints that are only suggested, doubtful to sure
+HANDLE_SIZE, REST_SIZE = 1.25, 0.65  # likewise, while contours are moved: handles, and the rest
+MARK_PIXELS = 15.0  # on the screen: places of a template that were clicked
+EDGE_PIXELS, LEAST_EDGE = 2.5, 1.2  # on the screen; thinner with smaller joints
 BORDER = 0.14  # of a joint's diameter
 POINTS_OPACITY, EDGES_OPACITY = 1.0, 0.9
 SUGGESTED_OPACITIES = (0.4, 0.85)  # likewise
+FAINT = 0.6  # of the opacity otherwise: joints that cannot be dragged now
+VEILED = 0.4  # opacity of edges while places are asked for
 UNKNOWN_CONFIDENCE = 0.5  # where nobody said how sure a suggestion is
 DASHES = 12  # and as many gaps, on a line as long as the pose; more would cost time in every drag
 UNREADABLE_SIZE = (640, 480)  # of the grey image that stands for one that cannot be read
@@ -66,7 +73,8 @@ class _Drag:
 
     Attributes
     ----------
-    of : what follows the mouse; ``view`` is napari's own panning
+    of : what follows the mouse; ``handle`` is a joint with its contour, ``view`` napari's own
+        panning
     start : where it began
     before : the label at that time
     joint : under the mouse
@@ -74,7 +82,7 @@ class _Drag:
     gesture : makes what it does one undo step
     """
 
-    of: Literal["joint", "pose", "box", "view"]
+    of: Literal["joint", "handle", "pose", "box", "view"]
     start: Position
     before: FrameLabel
     joint: int | None
@@ -117,6 +125,7 @@ class PoseLayers:
             (session.frame_changed, self._on_frame),
             (session.label_changed, self._on_label),
             (session.joint_changed, self._on_label),
+            (session.placing.changed, self._on_label),
             (reviewer.changed, self._on_label),
         )
         for signal, slot in self._slots:
@@ -235,9 +244,14 @@ class PoseLayers:
         if self.points is None or self.edges is None or self.session.project is None:
             return
         label, skeleton = self.session.label, self.session.skeleton
-        self._joints = shown_joints(label)
-        confidence = self._confidence()
+        placing = self.session.placing
+        self._joints = np.zeros(0, np.intp) if placing.active else shown_joints(label)
         self._show_edges(label)
+        if placing.active:  # the pose would cover what is to be clicked
+            self._show_marks(placing.points)
+            self._name_joint(placing.prompt)
+            return
+        confidence = self._confidence()
         self._show_joints(label, confidence)
         names = skeleton.joints
         current = min(self.session.joint, len(names) - 1)
@@ -259,9 +273,11 @@ class PoseLayers:
         """Put a label into the points layer; what did not change is not set again: it costs."""
         assert self.points is not None
         points, joints = self.points, self._joints
+        held, contours = self.session.placing.handles[joints], self.session.placing.contours
         look = (
             self.session.skeleton,
             self._by_state,
+            contours,
             label.state.tobytes(),
             label.suggested.tobytes(),
             confidence.tobytes(),
@@ -272,15 +288,35 @@ class PoseLayers:
                 suggested = label.suggested[joints]
                 faces = self._joint_colours(label)[joints]
                 faces[suggested, 3] = _between(SUGGESTED_OPACITIES, confidence[joints][suggested])
+                faces[~held, 3] *= FAINT
                 points.features = self._features(label, confidence)
                 points.face_color = faces
-                points.border_color = np.tile(_rgba(OUTLINE), (len(joints), 1))
-                points.border_width = np.where(suggested, 0.0, BORDER)
+                borders = np.tile(_rgba(OUTLINE), (len(joints), 1))
+                borders[~held, 3] = FAINT
+                points.border_color = borders
+                points.border_width = np.where(suggested & (not contours), 0.0, BORDER)
                 points.symbol = np.where(label.state[joints] == OCCLUDED, "ring", "disc")
             if len(joints):
                 points.size = self._sizes(confidence)
             points.selected_data = set()
         self._look = look
+        points.refresh(extent=False, thumbnail=False)
+
+    def _show_marks(self, places: Sequence[Position]) -> None:
+        """Show a cross at each place of the template that was clicked, instead of the pose."""
+        assert self.points is not None
+        points = self.points
+        with points.events.blocker_all():
+            points.data = to_rows_columns(np.array(places, np.float32).reshape(-1, 2))
+            points.features = {"place": range(1, len(places) + 1)}
+            if places:
+                points.face_color = np.tile(_rgba(SIDE_COLOURS["middle"]), (len(places), 1))
+                points.border_color = np.tile(_rgba(OUTLINE), (len(places), 1))
+                points.border_width = BORDER
+                points.symbol = "cross"
+                points.size = MARK_PIXELS / self._zoom()
+            points.selected_data = set()
+        self._look = ()
         points.refresh(extent=False, thumbnail=False)
 
     def _joint_colours(self, label: FrameLabel) -> NDArray[np.float64]:
@@ -305,6 +341,8 @@ class PoseLayers:
         names = ["middle" if self._by_state else sides[edge] for edge in drawn]
         colours = [_rgba(SIDE_COLOURS[name]) for name in names]
         vectors, colours = self._dashed(label, vectors, drawn, colours)
+        if self.session.placing.active:
+            colours = [[*colour[:3], VEILED] for colour in colours]
         if self._box is not None:
             vectors = np.concatenate([vectors, box_vectors(*self._box)])
             colours += [_rgba(BOX_COLOUR)] * 4
@@ -312,7 +350,7 @@ class PoseLayers:
             edges.data = vectors
             if colours:
                 edges.edge_color = np.array(colours)
-                edges.edge_width = EDGE_PIXELS / self._zoom()
+                edges.edge_width = self._edge_width()
         edges.refresh(extent=False, thumbnail=False)
 
     def _dashed(
@@ -334,18 +372,39 @@ class PoseLayers:
         return both, [colours[number] for number in numbers]
 
     def _sizes(self, confidence: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Diameters of the joints shown, in image pixels: always the same on the screen."""
-        current = self._joints == self.session.joint
-        sizes = np.where(current, CURRENT_PIXELS, JOINT_PIXELS)
-        suggested = self.session.label.suggested[self._joints]
-        sizes[suggested] *= _between(SUGGESTED_SIZES, confidence[self._joints][suggested])
+        """Diameters of the joints shown, in image pixels: the same on the screen at any zoom.
+
+        Only where joints are crowded they are smaller.
+        """
+        placing, joints = self.session.placing, self._joints
+        held = placing.handles[joints]
+        suggested = self.session.label.suggested[joints]
+        sizes = np.full(len(joints), self._diameter())
+        if placing.contours:
+            sizes *= np.where(held, HANDLE_SIZE, REST_SIZE)
+        else:
+            sizes[suggested] *= _between(SUGGESTED_SIZES, confidence[joints][suggested])
+        sizes[(joints == self.session.joint) & held] *= CURRENT_SIZE
         return sizes / self._zoom()
 
+    def _diameter(self) -> float:
+        """Of a joint, in pixels of the screen: as most of its neighbours allow."""
+        gap = crowding(self.session.label.points[self._joints]) * self._zoom()
+        return min(max(CROWDED * gap, LEAST_PIXELS), JOINT_PIXELS)
+
+    def _edge_width(self) -> float:
+        """In image pixels."""
+        share = self._diameter() / JOINT_PIXELS
+        return max(EDGE_PIXELS * share, LEAST_EDGE) / self._zoom()
+
     def _on_zoom(self, event: Any) -> None:
-        if self.points is None or self.edges is None or not len(self._joints):
+        if self.points is None or self.edges is None or self.session.project is None:
             return
-        self.points.size = self._sizes(self._confidence())
-        self.edges.edge_width = EDGE_PIXELS / self._zoom()
+        if self.session.placing.active:
+            self.points.size = MARK_PIXELS / self._zoom()
+        elif len(self._joints):
+            self.points.size = self._sizes(self._confidence())
+        self.edges.edge_width = self._edge_width()
 
     def _name_joint(self, words: str) -> None:
         """The current joint's name, in a box in the corner of the canvas."""
@@ -389,7 +448,8 @@ class PoseLayers:
 
     def _begin(self, start: Position, modifiers: Any) -> _Drag:
         """What a press takes hold of: a joint that is near, unless a key says another thing."""
-        label, joint, grip = self.session.label, self._joint_at(start), (0.0, 0.0)
+        label, grip = self.session.label, (0.0, 0.0)
+        joint = self._joint_at(start)  # none while the places of a template are asked for
         if "Control" in modifiers:
             return _Drag("box", start, label, None, grip)
         if "Shift" in modifiers:
@@ -397,7 +457,8 @@ class PoseLayers:
         if joint is None:
             return _Drag("view", start, label, None, grip)
         x, y = label.points[joint].tolist()
-        return _Drag("joint", start, label, joint, (x - start[0], y - start[1]))
+        of: Literal["joint", "handle"] = "handle" if self.session.placing.contours else "joint"
+        return _Drag(of, start, label, joint, (x - start[0], y - start[1]))
 
     def _follow(self, drag: _Drag, here: Position, last: Position) -> None:
         done = True
@@ -406,9 +467,13 @@ class PoseLayers:
         elif drag.of == "pose":
             shift = (here[0] - last[0], here[1] - last[1])
             done = self._try(self.session.move_pose, *shift, drag.gesture)
-        elif drag.of == "joint":
+        elif drag.of != "view":
             place = (here[0] + drag.grip[0], here[1] + drag.grip[1])
-            done = self._try(self.session.move_joint, drag.joint, *place, drag.gesture)
+            if drag.of == "joint":
+                done = self._try(self.session.move_joint, drag.joint, *place, drag.gesture)
+            else:
+                move = self.session.placing.move_handle
+                done = self._try(move, drag.before, drag.joint, *place, drag.gesture)
         if not done:
             self._drag = None  # or each move would tell the same error
 
@@ -433,13 +498,14 @@ class PoseLayers:
         return float(column), float(row)
 
     def _joint_at(self, position: tuple[float, float]) -> int | None:
-        """The joint under the mouse, None when none is near."""
-        if not len(self._joints):
+        """The joint under the mouse that can be dragged, None when none is near."""
+        joints = self._joints[self.session.placing.handles[self._joints]]
+        if not len(joints):
             return None
-        points = self.session.label.points[self._joints]
+        points = self.session.label.points[joints]
         distances = np.hypot(*(points - np.array(position, np.float32)).T) * self._zoom()
         nearest = int(distances.argmin())
-        return int(self._joints[nearest]) if distances[nearest] <= GRAB_PIXELS else None
+        return int(joints[nearest]) if distances[nearest] <= GRAB_PIXELS else None
 
     def _zoom(self) -> float:
         return float(self.viewer.scene.camera.zoom)
@@ -450,7 +516,12 @@ class PoseLayers:
         """Bind every key on our points layer object, so that no other layer feels them."""
         assert self.points is not None
         for shortcut in SHORTCUTS:
-            owners = {"session": self.session, "view": self, "review": self.reviewer}
+            owners = {
+                "session": self.session,
+                "view": self,
+                "review": self.reviewer,
+                "placing": self.session.placing,
+            }
             method = getattr(owners[shortcut.of], shortcut.action)
             if inspect.isgeneratorfunction(method):  # acts when pressed and when released
                 self.points.bind_key(shortcut.key, method, overwrite=True)
@@ -519,12 +590,16 @@ class PoseLayers:
         )
 
     def let_go(self) -> None:
-        """End the drag and take back what it did; without one, go to the first undecided joint."""
+        """End the drag and take back what it did, or take back the last click on a template.
+
+        Without either, go to the first undecided joint.
+        """
         if self.session.project is None:
             return
         drag, self._drag = self._drag, None
         if drag is None:
-            self.session.back_to_undecided()
+            if not self.session.placing.take_back():
+                self.session.back_to_undecided()
         elif drag.of == "box":
             self._show_box(None)
         else:

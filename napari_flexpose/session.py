@@ -24,6 +24,7 @@ from flexpose.errors import AnnotationError, DataFormatError, FlexPoseError
 from flexpose.frames import FrameSource, open_frames
 from flexpose.skeleton import Skeleton
 from flexpose.suggestion import Suggestion
+from napari_flexpose.placing import Placing, template_refused, with_template
 
 Mode = Literal["sequential", "quick", "loop"]
 """Where a click goes next: the next undecided joint, simply the next one, or the next frame."""
@@ -54,6 +55,7 @@ class FlexPoseSession:
     Attributes
     ----------
     onward : where a verdict leads; down the work list, unless somebody reviews suggestions
+    placing : a template placed by clicks, contours moved by handles
     """
 
     project_changed = Signal()
@@ -88,6 +90,7 @@ class FlexPoseSession:
         self._edited: list[str] = []  # frames, latest last
         self._saved_at = self._clock()
         self.onward: Callable[[], None] = self.next_in_list
+        self.placing = Placing(self)
 
     # ------------------------------------------------------------ opening and closing
 
@@ -178,6 +181,7 @@ class FlexPoseSession:
     def discard_recovered(self) -> None:
         """Go back to what was saved last; one redo brings the recovered edits back."""
         self.recovered = ""
+        self.placing.leave()
         self.undo()
         self.project_changed.emit()
 
@@ -407,21 +411,31 @@ class FlexPoseSession:
     def click(self, x: float, y: float) -> None:
         """Place the current joint at (x, y) image pixels and advance as the mode says.
 
-        In sequential mode a click on a frame in which nothing is undecided changes nothing: moving
-        a joint by accident is worse than one more key.
+        While the places of a template are asked for, it says where the next one is. In sequential
+        mode a click on a frame in which nothing is undecided changes nothing: moving a joint by
+        accident is worse than one more key.
         """
+        if self.placing.active:
+            self.placing.click(*self.inside(x, y))
+            return
         if self.mode == "sequential" and edits.next_undecided(self.label, -1) is None:
             self.said.emit("Every joint is decided. Drag one to move it, or press Enter.")
             return
-        x, y = self._inside(x, y)
+        x, y = self.inside(x, y)
         label = edits.place(self.label, self.joint, x, y)
-        self._edit(label, f"place {self._joint_words(self.joint)}")
+        self._edit(label, f"place {self.joint_words(self.joint)}")
         self._advance()
 
     def mark_absent(self) -> None:
-        """Say that the current joint is not in the image, and advance."""
+        """Say that the current joint is not in the image, and advance.
+
+        While the places of a template are asked for, it passes over the next one.
+        """
+        if self.placing.active:
+            self.placing.skip()
+            return
         label = edits.mark_absent(self.label, self.joint)
-        self._edit(label, f"{self._joint_words(self.joint)} not in the image")
+        self._edit(label, f"{self.joint_words(self.joint)} not in the image")
         self._advance()
 
     def toggle_occluded(self) -> None:
@@ -431,19 +445,24 @@ class FlexPoseSession:
             joint = self._placed_before(joint)
         label = edits.toggle_occluded(self.label, joint)
         words = "occluded" if label.state[joint] == edits.OCCLUDED else "visible"
-        self._edit(label, f"{self._joint_words(joint)} {words}")
+        self._edit(label, f"{self.joint_words(joint)} {words}")
 
     def clear_joint(self) -> None:
-        """Make the current joint undecided; when it is, the one before it becomes current first."""
+        """Make the current joint undecided; when it is, the one before it becomes current first.
+
+        While the places of a template are asked for, it takes the last click back.
+        """
+        if self.placing.take_back():
+            return
         if self.label.state[self.joint] == edits.UNDECIDED:
             self.select_joint(self._decided_before(self.joint))
         label = edits.clear_joint(self.label, self.joint)
-        self._edit(label, f"{self._joint_words(self.joint)} undecided")
+        self._edit(label, f"{self.joint_words(self.joint)} undecided")
 
     def move_joint(self, joint: int, x: float, y: float, gesture: str) -> None:
         """Move a joint to (x, y); calls with the same ``gesture`` make one undo step."""
-        x, y = self._inside(x, y)
-        words = f"move {self._joint_words(joint)}"
+        x, y = self.inside(x, y)
+        words = f"move {self.joint_words(joint)}"
         self._edit(edits.place(self.label, joint, x, y), words, gesture)
 
     def _advance(self) -> None:
@@ -479,7 +498,7 @@ class FlexPoseSession:
         if not self.label.suggested.any():
             self.said.emit("Nothing is suggested here.")
             return
-        words = f"take suggested {self._joint_words(self.joint)}"
+        words = f"take suggested {self.joint_words(self.joint)}"
         self._edit(edits.accepted(self.label, self.joint), words)
         following = _next(self.label.suggested, self.joint)
         if following is not None:
@@ -511,21 +530,19 @@ class FlexPoseSession:
         suggested before; without a box to where the pose labelled last was, else into the middle
         of the image.
         """
-        neutral = self.skeleton.neutral_pose
-        if not neutral:
-            self.said.emit(f"The skeleton {self.skeleton.name} has no template. Click its joints.")
-            return
+        self.placing.leave()
         label = self.label if box is None else edits.without_suggestions(self.label)
-        if not (label.state == edits.UNDECIDED).any():
-            self.said.emit("Every joint has a place already, or is not in the image.")
+        refused = template_refused(self.skeleton, label)
+        if refused:
+            self.said.emit(refused)
             return
-        points = edits.fitted(np.array(neutral, np.float32), box or self._likely_box())
-        state = np.full(len(points), edits.VISIBLE, np.int8)
-        self._edit(edits.suggestion(label, points, state), "place template")
+        neutral = np.array(self.skeleton.neutral_pose, np.float32)
+        points = edits.fitted(neutral, box or self._likely_box())
+        self._edit(with_template(label, points), "place template")
 
     def place_template_between(self, a: tuple[float, float], b: tuple[float, float]) -> None:
         """Place the template into the box with these corners, as far as it is in the image."""
-        corners = np.array([self._inside(*a), self._inside(*b)])
+        corners = np.array([self.inside(*a), self.inside(*b)])
         (x, y), (width, height) = corners.min(axis=0).tolist(), np.ptp(corners, axis=0).tolist()
         if min(width, height) < LEAST_BOX:
             self.said.emit("Draw a larger box for the template.")
@@ -610,7 +627,12 @@ class FlexPoseSession:
     # ------------------------------------------------------------ history
 
     def undo(self) -> None:
-        """Take the last change back, and show the frame that it was made on."""
+        """Take the last change back, and show the frame that it was made on.
+
+        While the places of a template are asked for, it takes the last click back.
+        """
+        if self.placing.take_back():
+            return
         change = self.opened_project().undo()
         self._travelled(change, "Undone", "Nothing to undo.")
 
@@ -622,6 +644,8 @@ class FlexPoseSession:
     @property
     def undo_words(self) -> str:
         """What `undo` would take back; empty when there is nothing."""
+        if self.placing.active:
+            return self.placing.undo_words
         return "" if self.project is None else self.project.undo_words
 
     @property
@@ -678,7 +702,7 @@ class FlexPoseSession:
             self.label_changed.emit()
         self._tell_change()
 
-    def _inside(self, x: float, y: float) -> tuple[float, float]:
+    def inside(self, x: float, y: float) -> tuple[float, float]:
         """The nearest position within the image that is shown."""
         width, height = self.opened_frames().size(self.frame)
         return min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
@@ -714,7 +738,8 @@ class FlexPoseSession:
                 return label
         return None
 
-    def _joint_words(self, joint: int) -> str:
+    def joint_words(self, joint: int) -> str:
+        """A joint's name in words."""
         return self.skeleton.joints[joint].replace("_", " ")
 
     def _set_joint(self, joint: int) -> None:

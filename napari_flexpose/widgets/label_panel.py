@@ -89,6 +89,7 @@ class LabelPanel(QWidget):
             (session.joint_changed, self._on_joint),
             (session.mode_changed, self._on_mode),
             (session.saved_changed, self._on_history),
+            (session.placing.changed, self._on_placing),
         )
         for signal, slot in self._slots:
             signal.connect(slot)
@@ -124,7 +125,7 @@ class LabelPanel(QWidget):
         self._fill_joints(session.skeleton)
         self._on_frame(session.frame)
         self._on_label()
-        self._on_history()
+        self._on_placing()
 
     def _on_frame(self, index: int) -> None:
         for widget, value in ((self.slider, index), (self.number, index + 1)):
@@ -167,6 +168,13 @@ class LabelPanel(QWidget):
 
     def _on_mode(self, mode: str) -> None:
         self.mode.setCurrentIndex([*MODE_WORDS].index(mode))
+
+    def _on_placing(self) -> None:
+        placing = self.session.placing
+        self.by_clicks.setChecked(placing.active)
+        self.contours.setChecked(placing.contours)
+        self.contours.setVisible(placing.has_contours)
+        self._on_history()
 
     def _on_history(self) -> None:
         for button, word, what in (
@@ -344,12 +352,18 @@ class LabelPanel(QWidget):
         self.mode.setAccessibleName("After a click")
         self.mode.setToolTip(tip("next_mode", "What becomes current after a click"))
         self.mode.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.mode.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.mode.setMinimumContentsLength(10)  # leaves room for the button beside it
         self.mode.activated.connect(lambda i: self._do(self.session.set_mode, MODES[i]))
         self.joints = table("Joints", ("State", "Joint", "Side"), 1, rows=6)
         self.joints.itemClicked.connect(
             lambda i: self._do(self.session.select_joint, self.joints.indexOfTopLevelItem(i))
         )
-        layout.addLayout(row(QLabel("After a click"), self.mode, stretch=(0, 1)))
+        self.contours = self._switch("Move contours", "toggle_contours")
+        self.contours.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        layout.addLayout(row(QLabel("After a click"), self.mode, self.contours, stretch=(0, 1, 0)))
         layout.addWidget(self.joints, 1)
 
     def _add_buttons(self, layout: QVBoxLayout) -> None:
@@ -357,6 +371,7 @@ class LabelPanel(QWidget):
         grid.setSpacing(4)
         self.undo, self.redo = self._action("Undo", "undo"), self._action("Redo", "redo")
         self.save = self._action("Save", "save")
+        self.by_clicks = self._switch("By clicks", "place_by_clicks")
         rows: tuple[tuple[QWidget, ...], ...] = (
             (
                 self._action("Occluded", "toggle_occluded"),
@@ -375,12 +390,13 @@ class LabelPanel(QWidget):
             ),
             (
                 self._action("Template", "place_template", more=f"{BOX[1]}: {BOX[0]}"),
+                self.by_clicks,
                 self._action("Copy last", "copy_last_pose"),
-                self._action("Mirror", "mirror"),
                 self._more(
                     "Pose",
                     (
                         "take_suggestions",
+                        "mirror",
                         "swap_sides",
                         "rotate",
                         "scale",
@@ -444,10 +460,18 @@ class LabelPanel(QWidget):
         act = partial(self._do, self._method(action))
         return action_button(words, f"{tip(action)}\n{more}".strip(), act, primary=primary)
 
+    def _switch(self, words: str, action: str) -> QToolButton:
+        """A button that stays down while what it has begun goes on; `_on_placing` says so."""
+        button = self._action(words, action)
+        button.setCheckable(True)
+        button.clicked.connect(lambda: self._on_placing())  # also when it was refused
+        return button
+
     def _method(self, action: str) -> Callable[..., object]:
         if action == "hold_to_hide":
             return self.layers.toggle_hidden
-        return getattr(self.layers if hasattr(self.layers, action) else self.session, action)
+        owners = (self.layers, self.session.placing, self.session)
+        return getattr(next(owner for owner in owners if hasattr(owner, action)), action)
 
     def _more(
         self, title: str, actions: tuple[str, ...], others: tuple[tuple[str, Act], ...] = ()

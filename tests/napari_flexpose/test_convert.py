@@ -13,6 +13,7 @@ from flexpose.annotation.label import (
 from napari_flexpose.convert import (
     STATE_COLOURS,
     box_vectors,
+    crowding,
     dashed,
     edge_vectors,
     joint_sides,
@@ -52,6 +53,12 @@ def test_states_have_names(puppet):
     label = suggestion(label, np.ones((5, 2), np.float32), state)
     assert joint_states(label) == ("visible", "occluded", *["suggested"] * 3)
     assert set(joint_states(label)) == set(STATE_COLOURS)
+
+
+def test_points_are_as_close_as_a_quarter_of_them():
+    line = np.array([(0, 0), (1, 0), (3, 0), (6, 0), (10, 0)])
+    assert crowding(line) == 1  # nearest neighbours are 1, 1, 2, 3 and 4 away
+    assert crowding(line[:1]) == float("inf")
 
 
 def test_a_box_has_four_sides():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from napari_flexpose.keymap import BLOCKED, SHORTCUTS, help_rows, key_of, shown, tip
+from napari_flexpose.placing import Placing
 from napari_flexpose.review import Reviewer
 from napari_flexpose.session import FlexPoseSession
 
@@ -17,7 +18,7 @@ def test_no_key_does_two_things():
 
 @pytest.mark.parametrize("shortcut", SHORTCUTS, ids=lambda s: s.key)
 def test_every_key_has_its_action(shortcut):
-    owners = {"session": FlexPoseSession, "review": Reviewer}
+    owners = {"session": FlexPoseSession, "review": Reviewer, "placing": Placing}
     if shortcut.of == "view":
         owners["view"] = pytest.importorskip("napari_flexpose.layers").PoseLayers
     assert callable(getattr(owners[shortcut.of], shortcut.action))

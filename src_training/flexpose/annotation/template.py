@@ -11,6 +11,7 @@ takes the joints up to the next handles with it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -24,6 +25,8 @@ Array = NDArray[np.float64]
 Kind = Literal["similarity", "thin-plate"]
 
 _FLAT = 1e-6  # less of an extent is none
+_NARROW = 0.05  # breadth of points, as a share of their length, below which they are on a line
+_FEW = 4  # joints to click of a skeleton that is neither face nor hand
 
 
 class Anchor(NamedTuple):
@@ -44,11 +47,11 @@ class Anchor(NamedTuple):
 _SIX = range(1, 7)
 _CLICKS: tuple[dict[str, tuple[str, ...]], ...] = (
     {
-        "right eye": tuple(f"right_eye_{number}" for number in _SIX),
-        "left eye": tuple(f"left_eye_{number}" for number in _SIX),
+        "middle of the person's right eye": tuple(f"right_eye_{number}" for number in _SIX),
+        "middle of the person's left eye": tuple(f"left_eye_{number}" for number in _SIX),
         "tip of the nose": ("nose_bridge_4",),
-        "right corner of the mouth": ("outer_lip_01",),
-        "left corner of the mouth": ("outer_lip_07",),
+        "corner of the mouth on the person's right": ("outer_lip_01",),
+        "corner of the mouth on the person's left": ("outer_lip_07",),
     },
     {
         "wrist": ("wrist",),
@@ -61,15 +64,29 @@ _CLICKS: tuple[dict[str, tuple[str, ...]], ...] = (
 
 
 def clicks(skeleton: Skeleton) -> dict[str, tuple[int, ...]]:
-    """What to click to place a template of a skeleton: in words, and the joints of the anchor.
+    """What to click to place a skeleton's neutral pose: in words, and the joints of the anchor.
 
-    Empty for a skeleton with other joints than those of faces and hands: any of its joints will do.
+    Five places of a face or a hand, of any other skeleton up to four joints that are far apart.
+    Empty when it has no neutral pose, or one joint only.
     """
+    if not skeleton.neutral_pose or skeleton.num_joints < 2:
+        return {}
     at = {joint: index for index, joint in enumerate(skeleton.joints)}
     for known in _CLICKS:
         if all(joint in at for joints in known.values() for joint in joints):
             return {words: tuple(at[joint] for joint in known[words]) for words in known}
-    return {}
+    chosen = _far_apart(np.array(skeleton.neutral_pose, dtype=np.float64))
+    return {skeleton.joints[joint].replace("_", " "): (joint,) for joint in chosen}
+
+
+def _far_apart(points: Array) -> list[int]:
+    """Indices of a few points, ascending: the outermost, then always the farthest from those."""
+    chosen: list[int] = []
+    away = np.linalg.norm(points - points.mean(axis=0), axis=1)
+    while len(chosen) < _FEW and away.max() > 0:
+        chosen.append(int(away.argmax()))
+        away = np.linalg.norm(points[:, None] - points[chosen], axis=2).min(axis=1)
+    return sorted(chosen)
 
 
 # ---------------------------------------------------------------- templates
@@ -106,6 +123,35 @@ def fit_template(
     unit = (template - low) / extent
     fit = _similar if kind == "similarity" else _thin_plate
     return fit(unit, means, points)
+
+
+def fit_clicks(template: NDArray[np.floating], anchors: Sequence[Anchor]) -> Array:
+    """A template through what was clicked; as `fit_template`, of the kind that suits the clicks.
+
+    Each click is met exactly, by a thin plate, unless the clicks or the joints they are about lie
+    about on a line: then the template keeps its shape, as a similarity.
+    """
+    template = np.asarray(template, dtype=np.float64)
+    on_a_line = _narrow(_means(len(template), anchors) @ template) or _narrow(_points(anchors))
+    return fit_template(template, anchors, "similarity" if on_a_line else "thin-plate")
+
+
+def look_mirrored(template: NDArray[np.floating], anchors: Sequence[Anchor]) -> bool:
+    """Whether the anchors lie as in a mirror image of the template; not if about on a line."""
+    template = np.asarray(template, dtype=np.float64)
+    source, target = _means(len(template), anchors) @ template, _points(anchors)
+    if _narrow(source) or _narrow(target):
+        return False
+    turn = (source - source.mean(axis=0)).T @ (target - target.mean(axis=0))
+    return bool(np.linalg.det(turn) < 0)
+
+
+def _narrow(points: Array) -> bool:
+    """Whether points are fewer than three, or lie about on a line."""
+    if len(points) < 3:
+        return True
+    length, breadth = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)[:2]
+    return bool(breadth <= _NARROW * length)
 
 
 def _means(num_joints: int, anchors: Sequence[Anchor]) -> Array:
@@ -189,17 +235,56 @@ def _undetermined(needed: str, found: int) -> AnnotationError:
 # ---------------------------------------------------------------- contours
 
 
-def handles(chain: Sequence[int], count: int) -> tuple[int, ...]:
+def handles(chain: Sequence[int], count: int | None = None) -> tuple[int, ...]:
     """About ``count`` joints spread evenly over a contour; of an open one both ends.
 
     Parameters
     ----------
     chain : joints of one of `Skeleton.contours`; closed where the first stands at its end again
+    count : None for as many as suit its length: five of a jaw of 17, four of an eye
     """
     closed = chain[0] == chain[-1]
-    places = np.linspace(0, len(chain) - 1, max(count, 2 - closed) + closed)
-    spread = dict.fromkeys(chain[round(float(place))] for place in places)
-    return tuple(spread)
+    if count is None:
+        root = math.ceil(math.sqrt(len(chain) - 1))
+        count = max(root, 4) if closed else root + 1
+    last, gaps = len(chain) - 1, max(count, 1) if closed else max(count - 1, 1)
+    places = (math.floor(number * last / gaps + 0.5) for number in range(gaps + 1))
+    return tuple(dict.fromkeys(chain[place] for place in places))
+
+
+def all_handles(skeleton: Skeleton) -> tuple[int, ...]:
+    """The handles of all contours of a skeleton, and its joints without edges; ascending."""
+    lone = set(range(skeleton.num_joints)).difference(*skeleton.edges)
+    return tuple(sorted(lone.union(*map(handles, skeleton.contours))))
+
+
+def handle_move(
+    points: NDArray[np.floating], skeleton: Skeleton, joint: int, position: tuple[float, float]
+) -> Array:
+    """Move one of `all_handles`, and by `spline_move` every contour that it is a handle of.
+
+    Parameters
+    ----------
+    points : float (J, 2), the whole pose; NaN where a joint has no position, which it keeps
+    position : where it is moved to, in the unit of the points
+
+    Returns
+    -------
+    float64 (J, 2), the whole pose
+
+    Raises
+    ------
+    AnnotationError : the joint is no handle, or has no position.
+    """
+    if joint not in all_handles(skeleton) or not np.isfinite(points[joint]).all():
+        raise _no_handle(joint)
+    moved: Array = np.array(points, dtype=np.float64)
+    for chain in skeleton.contours:
+        if joint in chain:
+            along = list(chain)
+            moved[along] = spline_move(points, chain, handles(chain), joint, position)[along]
+    moved[joint] = position
+    return moved
 
 
 def spline_move(
@@ -235,10 +320,7 @@ def spline_move(
     closed = chain[0] == chain[-1]
     placed = [j for j in chain[: len(chain) - closed] if np.isfinite(moved[j]).all()]
     if joint not in held or joint not in placed:
-        raise AnnotationError(
-            f"Joint {joint} is no handle with a position on this contour.",
-            "Choose one of its handles, or place the joint first.",
-        )
+        raise _no_handle(joint)
     steps = np.linalg.norm(np.diff(moved[[*placed, placed[0]]], axis=0), axis=1)
     if not steps.any():  # all in one place: by number
         steps = np.ones(len(placed))
@@ -252,3 +334,10 @@ def spline_move(
     moved[placed] += share[:, None] * (np.asarray(position) - moved[joint])
     moved[joint] = position  # without rounding
     return moved
+
+
+def _no_handle(joint: int) -> AnnotationError:
+    return AnnotationError(
+        f"Joint {joint} is no handle with a position.",
+        "Choose one of the handles, or place the joint first.",
+    )

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from flexpose.annotation.template import Anchor, clicks, fit_template, handles, spline_move
+from flexpose.annotation.template import (
+    Anchor,
+    all_handles,
+    clicks,
+    fit_clicks,
+    fit_template,
+    handle_move,
+    handles,
+    look_mirrored,
+    spline_move,
+)
 from flexpose.errors import AnnotationError, PoseShapeError
 from flexpose.skeleton import Skeleton, load_skeleton
 
@@ -177,16 +187,81 @@ def test_what_is_no_position_is_refused(template, anchor):
         fit_template(template, [Anchor((1,), (2, 2)), anchor])
 
 
+def test_clicks_go_through_what_was_clicked():
+    pose = np.array(FACE.neutral_pose)
+    anchors = anchors_on(pose, clicks(FACE).values())
+    off = [a._replace(point=(a.point[0] + 3 * n, a.point[1])) for n, a in enumerate(anchors)]
+    fitted = fit_clicks(pose, off)
+    np.testing.assert_allclose([fitted[list(a.joints)].mean(axis=0) for a in off], points_of(off))
+    np.testing.assert_array_equal(fitted, fit_template(pose, off, "thin-plate"))
+
+
+def points_of(anchors):
+    return [anchor.point for anchor in anchors]
+
+
+@pytest.mark.parametrize(
+    "clicked",
+    [
+        {0: (0, 0), 1: (5, 5)},  # only two
+        {0: (0, 0), 1: (10, 0), 2: (20, 0.5)},  # about on a line
+        {0: (0, 0), 4: (10, 0), 2: (0, 10)},  # of joints on a line
+    ],
+)
+def test_clicks_on_a_line_leave_the_template_its_shape(clicked):
+    template = np.concatenate([SQUARE, [[5, 5]]])
+    fitted = fit_clicks(template, [Anchor((j,), point) for j, point in clicked.items()])
+    sides = np.linalg.norm(np.diff(fitted[[0, 1, 2, 3, 0]], axis=0), axis=1)
+    np.testing.assert_allclose(sides, sides[0])
+    assert sides[0] > 1
+
+
+def test_a_hand_of_the_other_side_is_a_mirror_image():
+    hand = load_skeleton("hand21")
+    other = np.array(hand.neutral_pose) * (-1, 1)
+    anchors = anchors_on(other, clicks(hand).values())
+    np.testing.assert_allclose(fit_clicks(hand.neutral_pose, anchors), other, atol=1e-6)
+    assert look_mirrored(hand.neutral_pose, anchors)
+    assert not look_mirrored(other, anchors)
+
+
+def test_what_lies_on_a_line_looks_like_itself():
+    anchors = [Anchor((0,), (0, 0)), Anchor((1,), (10, 0)), Anchor((3,), (20, 0))]
+    assert not look_mirrored(SQUARE, anchors)
+
+
 def test_clicks_are_known_for_faces_and_hands_by_their_joints():
     five = clicks(FACE)
-    assert five["left eye"] == (42, 43, 44, 45, 46, 47)
-    assert [FACE.joints[five[f"{side} corner of the mouth"][0]] for side in ("right", "left")] == [
-        "outer_lip_01",
-        "outer_lip_07",
-    ]
+    assert five["middle of the person's left eye"] == (42, 43, 44, 45, 46, 47)
+    corners = [joints for words, joints in five.items() if "corner" in words]
+    assert [FACE.joints[joint] for (joint,) in corners] == ["outer_lip_01", "outer_lip_07"]
     assert list(clicks(load_skeleton("wflw98"))) == list(five)
     assert clicks(load_skeleton("hand21"))["wrist"] == (0,)
-    assert clicks(load_skeleton("body15")) == {}
+
+
+def test_of_other_skeletons_a_few_joints_are_clicked_that_are_far_apart():
+    animal = load_skeleton("animal17")
+    assert list(clicks(animal)) == [
+        "right eye",
+        "root of tail",
+        "right front paw",
+        "right back paw",
+    ]
+    # the corners, in their order, whatever lies between
+    middle = [(5.0, 5.0), (4.0, 5.0), (5.0, 6.0)]
+    pose = (*middle, *((float(x), float(y)) for x, y in SQUARE))
+    assert list(clicks(named(pose)).values()) == [(3,), (4,), (5,), (6,)]
+    assert list(clicks(named(((1, 1), (9, 9), (1, 1)))).values()) == [(0,), (1,)]
+
+
+@pytest.mark.parametrize("pose", [(), ((1.0, 2.0),)])
+def test_without_a_pose_of_some_joints_there_is_nothing_to_click(pose):
+    assert clicks(named(pose)) == {}
+
+
+def named(pose):
+    joints = tuple(f"joint_{number}" for number in range(max(len(pose), 1)))
+    return Skeleton(name="own", joints=joints, edges=(), neutral_pose=pose)
 
 
 # ---------------------------------------------------------------- contours
@@ -207,7 +282,12 @@ CLOSED = (*range(8), 0)
         (CLOSED, 4, (0, 2, 4, 6)),
         (CLOSED, 1, (0,)),
         (CLOSED, 99, tuple(range(8))),
+        ((*CLOSED[:7], 0), 4, (0, 2, 4, 5)),
         ((5, 7), 3, (5, 7)),
+        (OPEN, None, (0, 3, 5, 8)),
+        (CLOSED, None, (0, 2, 4, 6)),
+        (tuple(range(17)), None, (0, 4, 8, 12, 16)),
+        ((3, 9), None, (3, 9)),
     ],
 )
 def test_handles_are_spread_over_a_contour(chain, count, expected):
@@ -255,6 +335,41 @@ def test_only_a_placed_handle_of_the_contour_can_be_moved(joint, missing):
     points[missing] = np.nan
     with pytest.raises(AnnotationError, match="is no handle"):
         spline_move(points, OPEN, (0, 4, 8), joint, (1, 1))
+
+
+FORK = Skeleton(
+    name="fork",
+    joints=tuple("abcdefghijk"),
+    edges=((0, 1), (1, 2), (2, 3), (3, 4), (0, 5), (5, 6), (6, 7), (7, 8), (0, 9)),
+)
+"""Two long branches and a short one from the first joint, and a joint without edges."""
+FORK_AT = np.array([(0, 10 * n) for n in range(5)] + [(10 * n, 0) for n in range(1, 7)])
+
+
+def test_all_handles_are_those_of_the_contours_and_what_has_none():
+    assert all_handles(FORK) == (0, 2, 4, 6, 8, 9, 10)
+    assert len(all_handles(FACE)) == 33
+
+
+def test_a_handle_takes_all_its_contours_along():
+    pulled = handle_move(FORK_AT, FORK, 0, (8, 4))
+    np.testing.assert_allclose(pulled[[0, 1, 5]], [(8, 4), (4, 12), (14, 2)])
+    others = [2, 3, 4, 6, 7, 8, 9, 10]
+    np.testing.assert_array_equal(pulled[others], FORK_AT[others])
+
+
+def test_a_joint_without_edges_goes_alone():
+    pulled = handle_move(FORK_AT, FORK, 10, (3, 3))
+    np.testing.assert_array_equal(pulled[10], (3, 3))
+    np.testing.assert_array_equal(pulled[:10], FORK_AT[:10])
+
+
+def test_what_is_no_handle_or_not_placed_cannot_be_moved():
+    pose = FORK_AT.astype(np.float64)
+    pose[4] = np.nan
+    for joint in (1, 4):
+        with pytest.raises(AnnotationError, match="is no handle"):
+            handle_move(pose, FORK, joint, (3, 3))
 
 
 @st.composite
