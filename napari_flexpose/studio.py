@@ -20,7 +20,7 @@ from psygnal import Signal
 
 from flexpose.configs.adaptation import AdaptConfig, SampleConfig
 from flexpose.configs.base import JobConfig, load_config, read_values
-from flexpose.errors import ConfigError, FlexPoseError
+from flexpose.errors import ConfigError, FlexPoseError, SkeletonMismatchError
 from flexpose.events import JobEvent, JobFinished, MapReady, MetricsReady
 from flexpose.frames import FrameSource
 from flexpose.io.base import atomic_write_text, write_poses
@@ -32,10 +32,10 @@ from flexpose.io.yolo import YoloWriter
 from flexpose.mapping import map_poses
 from flexpose.poseset import PoseSet
 from flexpose.runs import RunDir
-from flexpose.shipped import PriorCard, prior_cards
-from flexpose.skeleton import Skeleton, load_skeleton
+from flexpose.skeleton import Skeleton
 from napari_flexpose.desk import JobDesk
 from napari_flexpose.figures import AdaptFigures, energy_distance, reached_shots
+from napari_flexpose.priors import PriorShelf
 from napari_flexpose.process_runner import spare_processors
 from napari_flexpose.session import FlexPoseSession
 from napari_flexpose.words import about, counted
@@ -71,6 +71,7 @@ class Studio:
 
     Attributes
     ----------
+    shelf : the priors that can be adapted
     model : the adapted run that is in use, or None: the plain prior
     candidate : an adapted run that has just finished and is not in use yet
     figures : how good the candidate is, as far as the run has told
@@ -81,13 +82,14 @@ class Studio:
 
     def __init__(self, session: FlexPoseSession, desk: JobDesk) -> None:
         self.session, self.desk = session, desk
+        self.shelf = PriorShelf(session, desk)
         self.model: Path | None = None
         self.candidate: Path | None = None
         self.figures: AdaptFigures | None = None
         self._before: float | None = None
         self._recall: tuple[int, int] | None = None
         self._paces: dict[Path, tuple[int, _Pace | None]] = {}
-        self._skeletons: dict[str, Skeleton | None] = {}
+        self.shelf.changed.connect(self.model_changed.emit)
         desk.happened.connect(self._on_event)
         session.project_changed.connect(self._on_project)
         self._on_project()  # one may be open already
@@ -113,10 +115,6 @@ class Studio:
         labels = (project.label(name) for name in project.names_with_labels)
         return sum(label.complete and label.verdict in ("", "reviewed") for label in labels)
 
-    def priors(self) -> list[PriorCard]:
-        """Priors that can be adapted."""
-        return prior_cards()
-
     def presets(self) -> dict[str, dict[str, Any]]:
         """Settings of an adaptation by name; the first is ours, without any change."""
         folder = Path(str(resources.files("flexpose") / "presets"))
@@ -126,11 +124,9 @@ class Studio:
         return found
 
     def skeleton_of(self, prior: str) -> Skeleton | None:
-        """Skeleton of a shipped prior, in which previews and maps are; None for others."""
-        if prior not in self._skeletons:  # kept, for every preview asks
-            names = [card.skeleton for card in self.priors() if card.name == prior]
-            self._skeletons[prior] = load_skeleton(names[0]) if names else None
-        return self._skeletons[prior]
+        """Skeleton of a prior, in which previews and maps are; None when it is not there."""
+        found = self.shelf.find(prior)
+        return None if found is None else found.skeleton
 
     @property
     def has_map(self) -> bool:
@@ -139,15 +135,18 @@ class Studio:
 
     @property
     def source(self) -> str:
-        """What `generate` draws from: the model in use, else the first prior."""
-        return str(self.model) if self.model is not None else self.priors()[0].name
+        """What `generate` draws from: the model in use, else the first prior that fits, if any."""
+        if self.model is not None:
+            return str(self.model)
+        return "" if self.shelf.first is None else self.shelf.first.card.name
 
     @property
     def source_words(self) -> str:
         """The same for people."""
         if self.model is not None:
             return f"your adapted model ({self.model.name})"
-        return f"the prior {self.source} as it is"
+        first = self.shelf.first
+        return "no prior yet" if first is None else f"the prior {first.words} as it is"
 
     def readiness(self, least: int = MIN_SHOTS) -> str:
         """Why a job that needs ``least`` shots is not possible yet; empty when it is."""
@@ -172,6 +171,8 @@ class Studio:
         if problem:
             raise FlexPoseError(problem)
         given = self._with_defaults(settings)
+        if not given["prior"]:
+            raise SkeletonMismatchError(self.shelf.missing, "Learn one from poses first.")
         load_config(AdaptConfig, overrides={**given, "shots": Path("unwritten")})
         shots, skeleton = self.shots(), self.skeleton_of(given["prior"])
         if skeleton is not None:
@@ -184,7 +185,8 @@ class Studio:
     def _with_defaults(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Settings of an adaptation with what we choose where the user did not."""
         given = {"map": self.has_map, **spare_threads(), **settings}
-        prior = given.setdefault("prior", AdaptConfig.model_fields["prior"].default)
+        first = self.shelf.first
+        prior = given.setdefault("prior", "" if first is None else first.card.name)
         draws = self._draws(prior)
         if given.get("batch_size") is None and draws is not None:
             given["batch_size"] = DEFAULT_BATCH[draws]
@@ -231,8 +233,9 @@ class Studio:
         return f"Takes {words} on two processor cores. It was not run on this computer yet."
 
     def _draws(self, prior: str) -> bool | None:
-        """Whether a shipped prior draws images; None for others."""
-        return {card.name: card.draws for card in self.priors()}.get(prior)
+        """Whether a prior draws images; None when it is not there."""
+        found = self.shelf.find(prior)
+        return None if found is None else found.card.draws
 
     def prior_in_use(self) -> str:
         """The prior that `source` is or was adapted from; empty when its run cannot be read."""
@@ -263,8 +266,11 @@ class Studio:
 
         Raises
         ------
-        FlexPoseError : a wrong setting, a file that exists already, or another job runs.
+        FlexPoseError : a wrong setting, a file that exists already, another job runs, or there is
+            nothing to draw from.
         """
+        if not self.source:
+            raise FlexPoseError(self.shelf.missing, "Learn one in Adapt first.")
         given = {**spare_threads(), **settings, "model": self.source}
         self._start("sample", load_config(SampleConfig, overrides=given))
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QSignalBlocker, Qt, QTimer
+from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QWidget
 
 from flexpose.configs.adaptation import AdaptConfig
 from flexpose.errors import FlexPoseError
-from flexpose.events import JobEvent, StepCompleted
+from flexpose.events import JobEvent, JobFinished, StepCompleted
 from napari_flexpose.desk import JobDesk
+from napari_flexpose.priors import PriorChoice
 from napari_flexpose.session import FlexPoseSession
 from napari_flexpose.studio import Studio
 from napari_flexpose.widgets.config_form import ConfigForm, Fold
@@ -23,6 +25,7 @@ from napari_flexpose.widgets.job_bar import (
     narrow_box,
     while_alive,
 )
+from napari_flexpose.widgets.learn_box import LearnBox, LearningView
 from napari_flexpose.widgets.parts import action_button, column, quiet_label, row
 from napari_flexpose.widgets.plots import LossPlot
 from napari_flexpose.words import counted
@@ -57,6 +60,8 @@ class AdaptPanel(QWidget):
         )
         self.start.setMinimumHeight(34)
         self.ready = quiet_label()
+        self.learn = LearnBox(session, studio.shelf, desk, self.device.currentData)
+        self.learning = LearningView(studio.shelf, desk)
         self.job = JobBar(desk, "adapt")
         self.loss = LossPlot()
         self.retry = action_button(
@@ -67,37 +72,54 @@ class AdaptPanel(QWidget):
         self._fill()
         self._arrange()
         self._connect()
-        self._on_prior()
+        self._list_priors()
         self._on_form()
         self._on_state(desk.state)
 
     def settings(self) -> dict[str, Any]:
         """What is set here, for `Studio.adapt`."""
+        chosen: PriorChoice | None = self.prior.currentData()
         return {
             **self.form.values(),
-            "prior": self.prior.currentText(),
+            "prior": "" if chosen is None else chosen.card.name,
             "device": self.device.currentData(),
         }
 
     # ------------------------------------------------------------ building
 
     def _fill(self) -> None:
-        for number, card in enumerate(self._studio.priors()):
-            self.prior.addItem(card.name, card)
-            words = "\n".join(
-                [f"Skeleton: {card.skeleton}", f"Licence: {card.licence}", *card.notes]
-            )
-            self.prior.setItemData(number, words, 3)  # Qt's role of tooltips
+        self.prior.setPlaceholderText("None fits your skeleton")
         for name, values in self._studio.presets().items():
             self.preset.addItem(name, values)
         self.preset.setToolTip(
             "default: what came nearest in our measurements.\npaper: FlexPose as published."
         )
 
+    def _list_priors(self) -> None:
+        """List what there is; what was chosen stays chosen as long as it fits."""
+        chosen = self.settings()["prior"]
+        with QSignalBlocker(self.prior):
+            self.prior.clear()
+            for number, choice in enumerate(self._studio.shelf.choices):
+                self.prior.addItem(choice.words, choice)
+                self.prior.setItemData(number, choice.details, Qt.ItemDataRole.ToolTipRole)
+                item = cast(QStandardItemModel, self.prior.model()).item(number)
+                assert item is not None
+                item.setEnabled(choice.fits)
+            self._choose_prior(chosen)
+        self._on_prior()
+
+    def _choose_prior(self, name: str) -> None:
+        """Choose a prior by name, or the first where there is none such or it does not fit."""
+        fitting = [choice.card.name for choice in self._studio.shelf.choices if choice.fits]
+        first = 0 if fitting else -1
+        self.prior.setCurrentIndex(fitting.index(name) if name in fitting else first)
+
     def _arrange(self) -> None:
         choices = labelled(
             ("Prior", self.prior),
             ("", self.about),
+            ("", self.learn),
             ("Preset", self.preset),
             ("Device", self.device),
         )
@@ -108,7 +130,7 @@ class AdaptPanel(QWidget):
             setup.addWidget(widget)
         outer = column(self)
         below: tuple[QWidget, ...] = (self.job, self.result, self.loss, self.retry, self.copy)
-        for part in (self.setup, *below):
+        for part in (self.learning, self.setup, *below):
             outer.addWidget(part)
         outer.addStretch(1)
 
@@ -126,6 +148,7 @@ class AdaptPanel(QWidget):
         while_alive(self, self._desk.state_changed, self._on_state)
         while_alive(self, self._desk.happened, self._on_event)
         while_alive(self, self._studio.model_changed, self._look)
+        while_alive(self, self._studio.shelf.changed, self._list_priors)
 
     # ------------------------------------------------------------ acting
 
@@ -149,23 +172,25 @@ class AdaptPanel(QWidget):
     # ------------------------------------------------------------ mirroring
 
     def _on_prior(self) -> None:
-        card = self.prior.currentData()
-        if card is None:
-            self.about.setText("No prior is installed.")
-            return
-        kind = "Draws images, slower" if card.draws else "Makes keypoints, quick"
-        skeleton = self._studio.skeleton_of(card.name)
-        joints = f", {skeleton.num_joints} joints" if skeleton is not None else ""
-        self.about.setText(f"{kind}. Skeleton {card.skeleton}{joints}.")
-        self.prior.setToolTip(self.prior.itemData(self.prior.currentIndex(), 3))
-        self.about.setToolTip(self.prior.toolTip())
+        choice: PriorChoice | None = self.prior.currentData()
+        details, words = "", f"{self._studio.shelf.missing} Learn one from poses of this skeleton."
+        if choice is not None:
+            details = choice.details
+            kind = "Draws images, slower" if choice.card.draws else "Makes keypoints, quick"
+            joints = counted(choice.skeleton.num_joints, "joint")
+            words = f"{kind}. Skeleton {choice.skeleton.name}, {joints}."
+        self.about.setText(words)
+        self.about.setObjectName("quiet" if choice is not None else "notice")
+        look = self.about.style()
+        if look is not None:
+            look.polish(self.about)
+        for widget in (self.about, self.prior):
+            widget.setToolTip(details)
         self._look_later()
 
     def _on_preset(self) -> None:
         values = dict(self.preset.currentData())
-        prior = self.prior.findText(str(values.pop("prior", self.prior.itemText(0))))
-        if prior >= 0:
-            self.prior.setCurrentIndex(prior)
+        self._choose_prior(str(values.pop("prior", "")))
         self.form.set_values(values)
 
     def _on_form(self) -> None:
@@ -177,6 +202,9 @@ class AdaptPanel(QWidget):
         if isinstance(event, StepCompleted) and self.job.mine:
             self.loss.add(event.step, event.losses, event.total_steps)
             self.loss.show()
+        elif isinstance(event, JobFinished) and self.learning.job.mine:
+            assert self._desk.request is not None
+            self._choose_prior(str(self._desk.request.run.path))
 
     def _on_state(self, state: str) -> None:
         if state == "running" and self.job.mine:
@@ -184,7 +212,7 @@ class AdaptPanel(QWidget):
         half = self._desk.smaller_batch if state == "idle" else None
         self.retry.setVisible(half is not None)
         self.retry.setText(f"Retry with half the batch ({half})")
-        self.copy.setVisible(self.job.mine)
+        self.copy.setVisible(self.job.mine or self.learning.job.mine)
         self.copy.setText("Copy command")
         self._look()
 
@@ -195,12 +223,15 @@ class AdaptPanel(QWidget):
         running = self.job.mine and self._desk.state != "idle"
         judging = self._studio.candidate is not None
         problem = self._studio.readiness() or self._desk.busy
+        if not problem and self._studio.shelf.missing:
+            problem = "A prior is needed first."
         self.start.setEnabled(not problem)
         if not problem:
             problem = f"{counted(self._studio.num_shots, 'complete frame')} to adapt to. "
             problem += self._studio.estimate(self.settings())
         self.ready.setText(problem)
-        self.setup.setVisible(not running and not judging)  # one thing at a time
+        # one thing at a time
+        self.setup.setVisible(not (running or judging or self._studio.shelf.learning))
         self.loss.setVisible((running or judging) and bool(self.loss.steps))
         self.result.show_state(running=running)
 
@@ -240,7 +271,7 @@ class ResultBox(QWidget):
             self.figures.setText("\n".join(figures.words))
             self.warning.setText(figures.warning)
         self.choice.setVisible(asked and not running)
-        self.in_use.setVisible(not running)
+        self.in_use.setVisible(not running and bool(self._studio.source))
         self.in_use.setText(f"In use: {self._studio.source_words}.")
 
     def _use(self) -> None:

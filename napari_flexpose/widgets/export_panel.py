@@ -311,9 +311,11 @@ class PosesBox(QGroupBox):
         self._look()
 
     def _look(self) -> None:
-        self.source.setText(f"From {self._studio.source_words}.")
+        source, missing = self._studio.source, self._studio.shelf.missing
+        words = f"From {self._studio.source_words}." if source else f"{missing} Learn one in Adapt."
+        self.source.setText(words)
         self.mixups.setEnabled(self._studio.model is not None)
-        ready = self._session.project is not None and not self._desk.busy
+        ready = self._session.project is not None and bool(source) and not self._desk.busy
         self.button.setEnabled(ready)
         self.time.setVisible(ready)
         if ready:

@@ -268,10 +268,8 @@ class FlexPoseDock(QWidget):
             refused = str(error)
         request = self.desk.request if self.desk.state != "idle" else None
         adapting = request is not None and request.command == "adapt"
-        self.adapt_step.show_state(
-            self.desk.state if adapting else adapt_words(studio, refused),
-            "" if adapting else refused,
-        )
+        # never closed: a prior can be learned before anything is labelled
+        self.adapt_step.show_state(self.desk.state if adapting else adapt_words(studio, refused))
         if self.detection is not None:
             detecting, problem = self.detection.working, self.detection.readiness()
             self.detect_step.show_state(
@@ -279,8 +277,8 @@ class FlexPoseDock(QWidget):
                 "" if detecting or self.detection.detector is not None else problem,
             )
         self.review_step.show_state(review_words(self.reviewer))
-        model = "with your model" if studio.model is not None else "with the plain prior"
-        self.export_step.show_state(model)
+        plain = "with the plain prior" if studio.source else "labels only"
+        self.export_step.show_state("with your model" if studio.model is not None else plain)
 
     def show_help(self) -> None:
         """Show the cheat sheet, beside the window."""
@@ -383,6 +381,10 @@ def saved_words(session: FlexPoseSession) -> str:
 
 def adapt_words(studio: Studio, refused: str) -> str:
     """How far the adaptation is, for its header."""
+    if studio.shelf.learning:
+        return "learning a prior"
+    if studio.shelf.missing and studio.model is None:
+        return "needs a prior"
     if refused:
         return "not yet"
     if studio.candidate is not None:

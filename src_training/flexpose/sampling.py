@@ -92,7 +92,7 @@ def load_model(
         config = AdaptConfig.model_validate(saved)
     parent = found.meta.parent or {}
     try:
-        prior = load_prior(config.prior, device, regressor or config.regressor)
+        prior = load_prior(_moved(config.prior, path), device, regressor or config.regressor)
     except UnknownNameError as error:
         lost = "prior" if error.name == config.prior else "regressor"
         raise CheckpointError(
@@ -112,6 +112,16 @@ def load_model(
         load_weights(own, found.tensors, "generator.", path)
         return PoseModel(prior, own=own, shots=found.tensors.get("shots"))
     return _assemble(prior, found.tensors, config, str(path), device)
+
+
+def _moved(prior: str, run: Path) -> str | Path:
+    """The prior; when it has gone, the run of its name beside the adapted one: both may have moved.
+
+    Whether it is the same one, its hash says.
+    """
+    beside = run.parent / Path(prior).name
+    gone = Path(prior).is_absolute() and not Path(prior).exists()
+    return beside if gone and beside.is_dir() else prior
 
 
 def _assemble(

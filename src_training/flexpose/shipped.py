@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from flexpose.errors import UnknownNameError
+from flexpose.errors import CheckpointError, UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -17,14 +19,14 @@ class PriorCard:
     Attributes
     ----------
     name : as a config names it
-    skeleton : name of its skeleton
+    skeleton : plain data of its skeleton
     draws : whether it makes images, which beta reads, rather than keypoints
     notes : what it was trained on, one sentence each
     licence : of its weights
     """
 
     name: str
-    skeleton: str
+    skeleton: Mapping[str, Any]
     draws: bool
     notes: tuple[str, ...]
     licence: str
@@ -38,20 +40,33 @@ def shipped_priors() -> dict[str, Path]:
 
 def prior_cards() -> list[PriorCard]:
     """The shipped priors, those in keypoint space first: they are quicker."""
-    cards = []
-    for name, folder in shipped_priors().items():
+    found = (prior_card(name, folder) for name, folder in shipped_priors().items())
+    return sorted((card for card in found if card is not None), key=lambda card: card.draws)
+
+
+def prior_card(name: str, folder: Path) -> PriorCard | None:
+    """The card of a checkpoint, or of a run's latest one; None when it is of another kind.
+
+    Raises
+    ------
+    CheckpointError : there is none, or its description cannot be read.
+    """
+    try:
+        if not (folder / "meta.json").is_file():
+            latest = (folder / "checkpoints" / "latest").read_text(encoding="utf-8").strip()
+            folder = folder / "checkpoints" / latest
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        if meta["kind"] == "prior":
-            cards.append(
-                PriorCard(
-                    name,
-                    meta["skeleton"]["name"],
-                    meta["config"]["generator"]["kind"] == "image",
-                    tuple(meta.get("notes", ())),
-                    meta["licence"],
-                )
-            )
-    return sorted(cards, key=lambda card: card.draws)
+        if meta["kind"] != "prior":
+            return None
+        return PriorCard(
+            name,
+            meta["skeleton"],
+            meta["config"]["generator"]["kind"] == "image",
+            tuple(meta.get("notes", ())),
+            meta["licence"],
+        )
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise CheckpointError(f"{folder} holds no prior that can be read ({error}).") from error
 
 
 def experiments() -> dict[str, Path]:

@@ -17,6 +17,10 @@ from torch import Tensor, nn
 
 from flexpose.losses import pairwise
 
+CEILING_QUANTILE = 0.995
+"""Of the log-weights of generated poses: those above it are always accepted, which bounds the share
+of rejected samples."""
+
 
 class EnergyWeights(nn.Module):
     """The acceptance rule. Poses are rows of flattened unit keypoints.
@@ -61,6 +65,15 @@ class EnergyWeights(nn.Module):
         """Weights (n,) of poses (n, d), summing to one."""
         return self.log_weight(poses).softmax(dim=0)
 
+    def follow(self, poses: Tensor) -> Tensor:
+        """Weights (n,) as `share_of`, of what a generator makes that has changed since the fit.
+
+        The ceiling goes with it; else next to nothing that it makes now might be accepted.
+        """
+        log_weight = self.log_weight(poses)
+        self.ceiling.copy_(log_weight.quantile(CEILING_QUANTILE))
+        return log_weight.softmax(dim=0)
+
     def accept(self, poses: Tensor, random: torch.Generator) -> Tensor:
         """Bool (n,): which poses to keep; independent draws."""
         chance = (self.log_weight(poses) - self.ceiling).exp()
@@ -72,15 +85,12 @@ def fit_energy_weights(
     shots: Tensor,
     entropy_weight: float,
     iterations: int = 300,
-    ceiling_quantile: float = 0.995,
 ) -> EnergyWeights:
     """Find the weights by a damped fixed point of the equation above.
 
     Parameters
     ----------
     pool : (N, d) generated poses; shots : (M, d)
-    ceiling_quantile : the quantile of the pool's log-weights that is always accepted; above it the
-        rule saturates, which bounds the share of rejected samples
     """
     toward = torch.cdist(pool, shots).mean(dim=1)
     inner = pairwise(pool)
@@ -91,5 +101,5 @@ def fit_energy_weights(
         # a tenth of the way each time: full steps swing between two states at low temperatures
         log_w = 0.9 * log_w + 0.1 * (target - target.max())
     rule = EnergyWeights(shots, pool, log_w.softmax(dim=0), entropy_weight)
-    rule.ceiling.copy_(rule.log_weight(pool).quantile(ceiling_quantile))
+    rule.follow(pool)
     return rule

@@ -106,3 +106,13 @@ def test_tensors_are_enough_to_rebuild_the_rule(fitted):
     )
     assert torch.equal(again.log_weight(pool), rule.log_weight(pool))
     assert torch.equal(again.ceiling, rule.ceiling)
+
+
+def test_a_rule_goes_with_a_generator_that_moves():
+    shots, pool = torch.tensor([[0.0], [0.0]]), torch.tensor([[0.0], [2.0]])
+    rule = EnergyWeights(shots, pool, torch.tensor([0.5, 0.5]), entropy_weight=0.5, ceiling=4.0)
+    moved, random = torch.full((100, 1), 2.0), torch.Generator().manual_seed(3)
+    assert not rule.accept(moved, random).any()  # of 3000 one, by hand: exp(-8)
+    assert torch.allclose(rule.follow(moved), torch.full((100,), 0.01))
+    assert rule.ceiling.item() == pytest.approx(-4.0, abs=1e-5)
+    assert rule.accept(moved, random).float().mean() > 0.9

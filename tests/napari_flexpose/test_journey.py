@@ -92,7 +92,7 @@ def label_at_once(user: Any, film: Film) -> None:
         for name, places in film.truth.items()
     }
     user.dock.session.apply(labels, "label")
-    user.qtbot.waitUntil(lambda: not user.dock.adapt_step.refused)
+    user.qtbot.waitUntil(lambda: adapt_panel(user).start.isEnabled())
 
 
 def assert_labels(session: Any, film: Film) -> None:

@@ -15,7 +15,10 @@ class SourceConfig(ConfigBase):
 
     poses: Path = Field(title="Source poses", description="Any file that `convert` reads.")
     skeleton: str = Field(
-        "body15", title="Skeleton", description="The prior's skeleton; joints are mapped by name."
+        "body15",
+        title="Skeleton",
+        description="The prior's: a shipped one by name, or a YAML file of your own. Joints are "
+        "mapped by name.",
     )
     min_side: float = Field(
         48.0,

@@ -234,8 +234,9 @@ class DistributionReport:
     energy_distance, mmd, frechet_distance, precision, recall, density, coverage, spread_ratio :
         by the functions of these names
     bone_length_error : mean over bones of the absolute difference of mean lengths, in shares of
-        the box's longer side
-    joint_angle_error : mean over angles of their Wasserstein distance, degrees
+        the box's longer side; None for a skeleton without bones
+    joint_angle_error : mean over angles of their Wasserstein distance, degrees; None for one
+        without two bones that meet
     bone_lengths, joint_angles : the two before, bone by bone and angle by angle
     skeleton : its name
     num_gen, num_real : poses given
@@ -253,8 +254,8 @@ class DistributionReport:
     density: float
     coverage: float
     spread_ratio: float
-    bone_length_error: float
-    joint_angle_error: float
+    bone_length_error: float | None
+    joint_angle_error: float | None
     bone_lengths: Mapping[str, Mapping[str, float]]
     joint_angles: Mapping[str, float]
     skeleton: str
@@ -268,8 +269,9 @@ class DistributionReport:
     real_source: tuple[str, ...]
 
     def metrics(self) -> dict[str, float]:
-        """Return the ten measures by name, in the order of the tables."""
-        return {column.key: getattr(self, column.key) for column in COLUMNS}
+        """Return the measures that the skeleton has, by name and in the order of the tables."""
+        values = {column.key: getattr(self, column.key) for column in COLUMNS}
+        return {key: value for key, value in values.items() if value is not None}
 
     def to_json(self) -> str:
         """All fields as a JSON object."""
@@ -277,9 +279,11 @@ class DistributionReport:
 
     def to_markdown(self) -> str:
         """Tables of the measures, the bones and the angles, with the counts."""
+        values = self.metrics()
         numbers = [
-            [c.title, f"{getattr(self, c.key):.{c.digits}f}", "0" if c.best == "low" else "1"]
+            [c.title, f"{values[c.key]:.{c.digits}f}", "0" if c.best == "low" else "1"]
             for c in COLUMNS
+            if c.key in values
         ]
         bones = [
             [name, *(f"{s[key]:.3f}" for key in ("gen_mean", "gen_std", "real_mean", "real_std"))]
@@ -343,8 +347,8 @@ def compare(
         density=density,
         coverage=coverage,
         spread_ratio=spread_ratio(x, y),
-        bone_length_error=float(np.mean([abs(s["difference"]) for s in bones.values()])),
-        joint_angle_error=float(np.mean(list(angles.values()))),
+        bone_length_error=_mean_of([abs(s["difference"]) for s in bones.values()]),
+        joint_angle_error=_mean_of(list(angles.values())),
         bone_lengths=bones,
         joint_angles=angles,
         skeleton=skeleton.name,
@@ -357,6 +361,10 @@ def compare(
         gen_source=gen.source,
         real_source=real.source,
     )
+
+
+def _mean_of(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def _pair(

@@ -179,12 +179,14 @@ def joint_angle_stats(
 
     Returns
     -------
-    for each angle ``a-b-c`` (b the joint) the distance
+    for each angle ``a-b-c`` (b the joint) the distance; empty when no two bones meet
 
     Raises
     ------
     PoseShapeError : an angle is defined in no pose of a set.
     """
+    if not angle_triplets(skeleton):
+        return {}
     x, y = joint_angles(gen, skeleton), joint_angles(real, skeleton)
     distances = {}
     for i, name in enumerate(triplet_names(skeleton)):

@@ -66,12 +66,16 @@ class Anatomy:
 
     @staticmethod
     def of(skeleton: Skeleton) -> Anatomy | None:
-        """The anatomy by the joints' names; None when there are not three joints of a trunk."""
+        """The anatomy by the joints' names.
+
+        None without three joints of a trunk or any limb, or when a joint belongs to neither.
+        """
         kinds = [name.removeprefix("left_").removeprefix("right_") for name in skeleton.joints]
         trunk = tuple(i for i, kind in enumerate(kinds) if kind in CORE)
-        if len(trunk) < 3:
-            return None
         limbs = tuple(edge for edge in skeleton.edges if not set(edge) <= set(trunk))
+        held = {*trunk, *(joint for limb in limbs for joint in limb)}
+        if len(trunk) < 3 or not limbs or len(held) < skeleton.num_joints:
+            return None
         starts = {a for a, _ in limbs}
         return Anatomy(
             limbs,

@@ -174,7 +174,7 @@ class AdaptationTask:
         ):
             self._guide = self._fit_weights(step)
         made = self._made(self.batch_size, generator_for(self.config.seed, step)).flatten(1)
-        weights = None if self._guide is None else self._guide.share_of(made.detach())
+        weights = None if self._guide is None else self._guide.follow(made.detach())
         losses = {"energy": energy_distance(made, self.fitted.flatten(1), weights)}
         return self._descend(losses["energy"] + self._pull(losses), losses, step)
 

@@ -57,12 +57,11 @@ def load_source(config: SourceConfig, path: Path | None = None) -> SourcePoses:
             f"{path}: of {len(read)} poses {len(complete)} are complete and {len(kept)} of those "
             f"at least {config.min_side:g} px large; expected at least 16 to learn from.",
         )
-    notes = (
-        *mapped.source,
-        f"{len(read)} persons, {len(complete)} with all joints of {skeleton.name}, "
-        f"{len(kept)} of those at least {config.min_side:g} px large",
-    )
-    return SourcePoses(torch.from_numpy(normalised(kept.keypoints)), skeleton, notes)
+    counted = f"{len(read)} poses, {len(complete)} with all joints of {skeleton.name}"
+    if config.min_side:
+        counted += f", {len(kept)} of those at least {config.min_side:g} px large"
+    keypoints = torch.from_numpy(normalised(kept.keypoints))
+    return SourcePoses(keypoints, skeleton, (*mapped.source, counted))
 
 
 def draw_batch(

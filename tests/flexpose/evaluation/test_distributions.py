@@ -304,7 +304,15 @@ def test_compare_refuses_other_joints_and_too_few_poses():
         d.compare(poses(0), poses(10))
 
 
-def test_compare_needs_two_bones_that_meet():
-    dots = Skeleton(name="dots", joints=("a", "b"), edges=((0, 1),))
-    with pytest.raises(PoseShapeError, match="no two edges that meet"):
-        d.compare(poses(10, 1, skeleton=dots), poses(10, 2, skeleton=dots))
+@pytest.mark.parametrize(
+    ("edges", "missing"),
+    [((), {"bone_length_error", "joint_angle_error"}), (((0, 1),), {"joint_angle_error"})],
+)
+def test_what_a_skeleton_does_not_have_is_left_out(edges, missing):
+    skeleton = Skeleton(name="points", joints=("a", "b", "c"), edges=edges)
+    random = np.random.default_rng(0)
+    gen, real = (PoseSet.create(skeleton, random.random((9, 3, 2)), (2, 2)) for _ in range(2))
+    report = d.compare(gen, real)
+    assert {column.key for column in d.COLUMNS} - set(report.metrics()) == missing
+    assert json.loads(report.to_json())["joint_angle_error"] is None
+    assert "joint angle error" not in report.to_markdown()

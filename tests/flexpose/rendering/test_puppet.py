@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from flexpose.mannequin import mannequin_frames
 from flexpose.rendering.puppet import Anatomy, Puppet
-from flexpose.skeleton import load_skeleton
+from flexpose.skeleton import Skeleton, load_skeleton
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,16 @@ def test_limbs_and_trunk_of_a_body():
     assert Anatomy.of(load_skeleton("coco17")) is not None
     assert Anatomy.of(load_skeleton("face68")) is None
     assert Anatomy.of(load_skeleton("hand21")) is None
+
+
+def test_what_is_all_trunk_or_has_a_joint_apart_has_no_anatomy():
+    trunk = ("neck", "spine", "pelvis")
+    bare = Skeleton(name="bare", joints=trunk, edges=((0, 1), (1, 2)))
+    assert Anatomy.of(bare) is None
+    tailed = replace(bare, joints=(*trunk, "tail"), edges=((0, 1), (1, 2), (2, 3)), edge_colors=())
+    assert Anatomy.of(tailed) is not None
+    apart = replace(tailed, joints=(*tailed.joints, "ball"))
+    assert Anatomy.of(apart) is None
 
 
 def test_in_its_own_pose_a_puppet_looks_like_its_picture(sample, background):

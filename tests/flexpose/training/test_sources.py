@@ -45,7 +45,7 @@ def test_small_and_incomplete_poses_are_left_out(workshop, puppet_poses, tmp_pat
     sides = source.keypoints.amax(dim=1) - source.keypoints.amin(dim=1)
     assert torch.allclose(sides.amax(dim=1), torch.full((18,), 2 * FILL), atol=1e-4)
     assert source.notes[-1] == (
-        "20 persons, 19 with all joints of puppet, 18 of those at least 48 px large"
+        "20 poses, 19 with all joints of puppet, 18 of those at least 48 px large"
     )
     every = load_source(config_for(workshop, changed, tmp_path / "a.npz", min_side=0))
     assert len(every.keypoints) == 19
@@ -246,7 +246,7 @@ def test_a_prior_can_start_from_another(workshop, play, tmp_path):
 
 def test_checkpoints_say_what_they_were_trained_on(workshop):
     for folder in (workshop.keypoints, workshop.beta):
-        assert "80 persons, 80 with all joints" in load_checkpoint(folder).meta.notes[-1]
+        assert "80 poses, 80 with all joints" in load_checkpoint(folder).meta.notes[-1]
 
 
 def test_a_regressor_can_start_from_another(workshop, play, tmp_path):
