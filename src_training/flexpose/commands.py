@@ -27,7 +27,7 @@ class Command:
     help : one line
     is_job : whether the target is a job with a run folder, or a tool: a quick function
         ``(config) -> ToolResult``
-    writes_file : ``--out`` names a result file (the config's ``out``), not the run folder
+    writes_file : ``--out`` names the result (the config's ``out``), not the run folder
     """
 
     name: str
@@ -86,10 +86,41 @@ COMMANDS = (
         "learn to read poses off frames, from adapted poses and a few shots",
     ),
     Command(
+        "train-uda",
+        "flexpose.configs.uda:UdaConfig",
+        "flexpose.training.uda.job:run",
+        "learn to read poses off frames without labels, from labelled ones of another domain",
+    ),
+    Command(
+        "train-meta",
+        "flexpose.configs.meta:MetaConfig",
+        "flexpose.training.meta:run",
+        "learn weights from which a detector learns quickly from few shots",
+    ),
+    Command(
+        "finetune",
+        "flexpose.configs.meta:FinetuneConfig",
+        "flexpose.training.finetune:run",
+        "learn a few labelled frames from the weights of another detector",
+    ),
+    Command(
         "predict",
         "flexpose.configs.detector:PredictConfig",
         "flexpose.prediction:run",
         "find the pose in every frame, and say how sure that is",
+        writes_file=True,
+    ),
+    Command(
+        "train-translator",
+        "flexpose.configs.translator:TranslatorConfig",
+        "flexpose.training.translator:run",
+        "learn to paint pictures of poses, from frames and adapted poses",
+    ),
+    Command(
+        "translate",
+        "flexpose.configs.translator:TranslateConfig",
+        "flexpose.training.translate:run",
+        "paint a picture of each pose, with its keypoints as a COCO file",
         writes_file=True,
     ),
     Command(

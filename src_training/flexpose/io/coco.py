@@ -37,7 +37,7 @@ CONVENTIONS = {
     "boxes": "x, y, width, height around labelled joints, padded by 10 % (1 pixel at least)",
     "area": "width times height of the box",
 }
-_INFO = {
+INFO = {
     "description": "Poses by napari-flexpose",
     "version": "1.0",
     "year": 0,
@@ -226,7 +226,7 @@ def header(
     """Everything before the images: ``info``, ``licenses``, ``categories``."""
     conventions = {**CONVENTIONS, "history": list(history)}
     return {
-        "info": {**(info or _INFO), "flexpose": conventions},
+        "info": {**(info or INFO), "flexpose": conventions},
         "licenses": list(licenses or _LICENSES),
         "categories": [_merged(category(skeleton), category_fields)],
     }

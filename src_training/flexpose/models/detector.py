@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from flexpose.calibration import Calibration
 from flexpose.checkpoint import Checkpoint, load_checkpoint
-from flexpose.models.heatmaps import NEAR, Reading, new_network, read_both_ways
+from flexpose.models.heatmaps import NEAR, PoseNet, new_network, read_both_ways
 from flexpose.models.keypoint_gan import SkeletonPainter, SkeletonReader, TrainedReader
+from flexpose.models.maps import Reading
 from flexpose.models.prior import checkpoint_path, frozen, load_weights
 from flexpose.rendering.soft import Renderer
 from flexpose.rendering.style import DrawingStyle
@@ -22,6 +24,45 @@ from flexpose.skeleton import Skeleton
 UNCALIBRATED = Calibration(offset=-0.2, slope=0.9, drift=-0.15)
 """Without held-out labels: fits test frames of the embedded mannequin and of JHMDB golf together
 (docs/detector.md says how far off it was on each)."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """How a detector by maps is made; the words of `DetectorConfig` and its ``heatmaps``."""
+
+    size: int
+    width: int
+    backbone: str = "none"
+    head_layers: int = 1
+    loss: str = "entropy"
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Design:
+        """Out of a checkpoint's config; what early ones do not say is the default."""
+        own = ("backbone", "head_layers", "loss")
+        found = {name: config["heatmaps"][name] for name in own if name in config["heatmaps"]}
+        return cls(int(config["size"]), int(config["width"]), **found)
+
+    def to_config(self) -> dict[str, Any]:
+        """What `of` and `load_detector` read."""
+        rest = asdict(self)
+        return {
+            "method": "heatmaps",
+            "size": rest.pop("size"),
+            "width": rest.pop("width"),
+            "heatmaps": rest,
+        }
+
+    @property
+    def peaked(self) -> bool:
+        """Whether maps are Gaussians whose peaks are read, rather than scores of probabilities."""
+        return self.loss == "mse"
+
+    def network(self, joints: int, weights: Path | None = None, *, load: bool = True) -> PoseNet:
+        """The network; see `new_network`."""
+        return new_network(
+            joints, self.width, self.backbone, weights, load=load, head_layers=self.head_layers
+        )
 
 
 @dataclass(frozen=True)
@@ -64,13 +105,11 @@ def load_detector(name: str | Path, device: torch.device | str = "cpu") -> Detec
 def _load_heatmaps(
     found: Checkpoint, skeleton: Skeleton, device: torch.device | str
 ) -> Callable[[Tensor], Reading]:
-    config = found.meta.config
-    network = new_network(
-        skeleton.num_joints, int(config["width"]), config["heatmaps"]["backbone"], load=False
-    )
+    design = Design.of(found.meta.config)
+    network = design.network(skeleton.num_joints, load=False)
     load_weights(network, found.tensors, "teacher.", found.path)
     frozen(network, device)
-    return partial(read_both_ways, network, flip_index=skeleton.flip_index)
+    return partial(read_both_ways, network, flip_index=skeleton.flip_index, peaked=design.peaked)
 
 
 def _load_keypoint_gan(

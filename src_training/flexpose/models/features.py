@@ -29,6 +29,13 @@ class FeatureExtractor(Protocol):
     def __call__(self, images: Tensor) -> list[Tensor]: ...
 
 
+class PixelFeatures:
+    """The images themselves and a blur pyramid: knows nothing, needs nothing."""
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        return [images, *blur_pyramid(images)]
+
+
 class BetaFeatures:
     """The regressor's own feature maps and a blur pyramid: knows skeletons, needs no download."""
 
@@ -84,6 +91,8 @@ def feature_extractor(
     ------
     ConfigError : it needs a regressor or weights that are not given.
     """
+    if kind == "pixels":
+        return PixelFeatures()
     if kind == "beta":
         if regressor is None:
             raise ConfigError("The features 'beta' need a regressor, and none is given.")

@@ -1,7 +1,8 @@
 """A small network from a person's crop to one probability map a joint.
 
 In the manner of SimpleBaseline (Xiao 2018: strided convolutions, then upsampling, one map a joint),
-with additive skips instead of deconvolutions, so that it learns on CPUs.
+with additive skips instead of deconvolutions, so that it learns on CPUs; SimpleBaseline itself is
+another choice. Maps are probabilities, or with the loss ``mse`` Gaussians whose peaks are read.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,20 +22,21 @@ from flexpose.models.backbones import (
     MOBILENET_CHANNELS,
     mobilenet_v2_stages,
 )
+from flexpose.models.maps import (
+    Reading,
+    gaussians_at,
+    kl_loss,
+    mse_loss,
+    peak_cells,
+    read_peaks,
+    within,
+)
+from flexpose.models.simple_baseline import SimpleBaseline, map_head, slight
 
-STRIDE = 2
-"""Crop pixels a cell of the maps."""
 NEAR = 2 * 0.1 * FILL
 """A tenth of a person whose box fills its crop as usual, in unit space."""
 
 _WINDOW = 2  # cells around the peak that say where it is exactly
-
-
-class Reading(NamedTuple):
-    """Keypoints (n, J, 2) in unit space, and how much probability (n, J) lies near each."""
-
-    keypoints: Tensor
-    mass: Tensor
 
 
 class HeatmapNet(nn.Module):
@@ -45,9 +46,18 @@ class HeatmapNet(nn.Module):
     ----------
     width : channels at full resolution; 16 learns on CPUs
     encoder : maps of the crop at strides 2, 4, 8, ...; a plain one when not given
+    head_layers : see `map_head`
     """
 
-    def __init__(self, num_joints: int, width: int = 16, encoder: Encoder | None = None) -> None:
+    stride = 2
+
+    def __init__(
+        self,
+        num_joints: int,
+        width: int = 16,
+        encoder: Encoder | None = None,
+        head_layers: int = 1,
+    ) -> None:
         super().__init__()
         self.encoder = PlainEncoder(width) if encoder is None else encoder
         found = self.encoder.channels
@@ -58,16 +68,21 @@ class HeatmapNet(nn.Module):
         )
         self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(sizes))
         self.up = nn.ModuleList(_block(size, size) for size in sizes[:-1])
-        self.out = nn.Conv2d(sizes[0], num_joints, 1)
+        self.channels = sizes[0]
+        self.out = map_head(sizes[0], num_joints, head_layers)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
+        """What the head reads, (n, channels, s / 2, s / 2)."""
         found = self.encoder(images.contiguous(memory_format=torch.channels_last))
         maps = [enter(x) for enter, x in zip(self.enter, found, strict=True)]
         x = maps.pop()
         for narrow, up in zip(reversed(self.narrow), reversed(self.up), strict=True):
             # narrowed before it is enlarged, which is four times cheaper
             x = up(F.interpolate(narrow(x), scale_factor=2.0) + maps.pop())
-        scores: Tensor = self.out(x)
+        return x
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.out(self.features(images))
         return scores
 
 
@@ -124,20 +139,20 @@ class MobileNetEncoder(Encoder):
         return maps[1:]
 
 
-def read_maps(probabilities: Tensor, radius: float) -> Reading:
+def read_maps(probabilities: Tensor, radius: float, stride: int = HeatmapNet.stride) -> Reading:
     """Where the peaks of maps (n, J, h, w) are, to a fraction of a cell.
 
     Parameters
     ----------
     probabilities : each map sums to 1
     radius : unit space; ``mass`` is the probability of lying within it
+    stride : crop pixels a cell
     """
     h, w = probabilities.shape[2:]
-    peak = probabilities.flatten(2).argmax(dim=2)
-    row, column = peak // w, peak % w
-    grid_y, grid_x = _cells(h, probabilities), _cells(w, probabilities)
-    near_y = (torch.arange(h, device=peak.device) - row[..., None]).abs() <= _WINDOW
-    near_x = (torch.arange(w, device=peak.device) - column[..., None]).abs() <= _WINDOW
+    column, row = peak_cells(probabilities).unbind(2)
+    grid_y, grid_x = (_cells(count, stride, probabilities) for count in (h, w))
+    near_y = (torch.arange(h, device=row.device) - row[..., None]).abs() <= _WINDOW
+    near_x = (torch.arange(w, device=row.device) - column[..., None]).abs() <= _WINDOW
     window = probabilities * near_y[..., None] * near_x[:, :, None]
     window = window / window.sum(dim=(2, 3), keepdim=True).clamp_min(1e-12)
     x, y = (window.sum(dim=2) * grid_x).sum(dim=2), (window.sum(dim=3) * grid_y).sum(dim=2)
@@ -150,14 +165,35 @@ def read_maps(probabilities: Tensor, radius: float) -> Reading:
 
 
 @torch.no_grad()
-def read_both_ways(network: nn.Module, images: Tensor, flip_index: Sequence[int]) -> Reading:
-    """Read images (n, 3, s, s) and their mirrored copies: the mean of both maps."""
+def read_both_ways(
+    network: nn.Module, images: Tensor, flip_index: Sequence[int], peaked: bool = False
+) -> Reading:
+    """Read images (n, 3, s, s) and their mirrored copies: the mean of both maps.
+
+    ``peaked`` says that the network learned Gaussians, with the loss ``mse``.
+    """
     both = network(torch.cat([images, images.flip(3)]))
-    plain, turned = both.flatten(2).softmax(dim=2).view_as(both).chunk(2)
-    return read_maps((plain + turned.flip(3)[:, list(flip_index)]) / 2, NEAR)
+    stride = images.shape[3] // both.shape[3]
+    maps = both if peaked else both.flatten(2).softmax(dim=2).view_as(both)
+    plain, turned = maps.chunk(2)
+    mean = (plain + turned.flip(3)[:, list(flip_index)]) / 2
+    return read_peaks(mean, stride) if peaked else read_maps(mean, NEAR, stride)
 
 
-def heatmap_loss(scores: Tensor, keypoints: Tensor, weights: Tensor) -> Tensor:
+def map_loss(kind: str, maps: Tensor, keypoints: Tensor, weights: Tensor, stride: int) -> Tensor:
+    """The loss of a config: ``entropy``, ``mse`` or ``kl``; see `heatmap_loss` for the rest.
+
+    The last two are means over all joints, where those that do not count are 0 (Xiao 2018).
+    """
+    if kind == "entropy":
+        return heatmap_loss(maps, keypoints, weights, stride)
+    target = gaussians_at(keypoints, (maps.shape[3], maps.shape[2]), stride)
+    return (mse_loss if kind == "mse" else kl_loss)(maps, target, weights * within(keypoints))
+
+
+def heatmap_loss(
+    scores: Tensor, keypoints: Tensor, weights: Tensor, stride: int = HeatmapNet.stride
+) -> Tensor:
     """Cross-entropy to a Gaussian of one cell about each joint, plus the L1 distance of the means.
 
     Parameters
@@ -165,11 +201,12 @@ def heatmap_loss(scores: Tensor, keypoints: Tensor, weights: Tensor) -> Tensor:
     scores : (n, J, h, w)
     keypoints : (n, J, 2), unit space; NaN unknown
     weights : (n, J); joints that are unknown or outside the crop do not count
+    stride : crop pixels a cell
     """
     h, w = scores.shape[2:]
-    known = keypoints.isfinite().all(dim=2) & (keypoints.abs() <= 1).all(dim=2)
+    known = within(keypoints)
     points = torch.where(known[..., None], keypoints, torch.zeros_like(keypoints))
-    grid_x, grid_y = _cells(w, scores), _cells(h, scores)
+    grid_x, grid_y = _cells(w, stride, scores), _cells(h, stride, scores)
     across, down = (
         torch.exp(-0.5 * ((grid - points[..., axis, None]) / (2 / cells)).square())
         for axis, (grid, cells) in enumerate(((grid_x, w), (grid_y, h)))
@@ -187,12 +224,36 @@ def heatmap_loss(scores: Tensor, keypoints: Tensor, weights: Tensor) -> Tensor:
     return (total * counted).sum() / counted.sum().clamp_min(1e-6)
 
 
+PoseNet = HeatmapNet | SimpleBaseline
+
+
 def new_network(
-    num_joints: int, width: int, backbone: str, weights: Path | None = None, *, load: bool = True
-) -> HeatmapNet:
-    """The network of a config: with a plain encoder (``none``), or with ``mobilenet``."""
+    num_joints: int,
+    width: int,
+    backbone: str,
+    weights: Path | None = None,
+    *,
+    load: bool = True,
+    head_layers: int = 1,
+) -> PoseNet:
+    """The network of a config: ``none`` (a plain encoder), ``mobilenet``, or a SimpleBaseline.
+
+    ``load`` is False where a checkpoint brings the weights.
+    """
+    if backbone.startswith("resnet"):
+        return SimpleBaseline(num_joints, backbone, weights if load else None, head_layers)
     encoder = MobileNetEncoder(weights, load=load) if backbone == "mobilenet" else None
-    return HeatmapNet(num_joints, width, encoder)
+    return HeatmapNet(num_joints, width, encoder, head_layers)
+
+
+def begin(network: PoseNet, random: torch.Generator, learned: bool) -> None:
+    """Draw the first weights, but for an encoder that has ``learned`` already."""
+    for name, part in network.named_children():
+        if not (learned and name == "encoder"):
+            initialised(part, random)
+    if isinstance(network, SimpleBaseline):
+        slight(network.up, random)
+        slight(network.out, random)
 
 
 def initialised(network: nn.Module, random: torch.Generator) -> None:
@@ -204,10 +265,10 @@ def initialised(network: nn.Module, random: torch.Generator) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def _cells(count: int, like: Tensor) -> Tensor:
+def _cells(count: int, stride: int, like: Tensor) -> Tensor:
     """Centres of cells in unit space: -1 and 1 are those of the crop's outer pixels."""
-    pixels = count * STRIDE
-    middle = torch.arange(count, device=like.device, dtype=like.dtype) * STRIDE + (STRIDE - 1) / 2
+    pixels = count * stride
+    middle = torch.arange(count, device=like.device, dtype=like.dtype) * stride + (stride - 1) / 2
     return middle / (pixels - 1) * 2 - 1
 
 

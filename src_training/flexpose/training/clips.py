@@ -19,7 +19,8 @@ from flexpose.frames.crops import cut, motion_boxes, place, same_place, shrunk
 from flexpose.geometry import FILL, boxes_to_crops, image_to_unit, tight_boxes, unit_to_image
 from flexpose.io.base import read_poses
 from flexpose.mapping import map_poses
-from flexpose.models.heatmaps import NEAR, Reading
+from flexpose.models.heatmaps import NEAR
+from flexpose.models.maps import Reading
 from flexpose.poseset import PoseSet
 from flexpose.skeleton import Skeleton
 
@@ -238,3 +239,14 @@ def placements(labels: Labels) -> Tensor:
     low, high = poses.amin(dim=1), poses.amax(dim=1)
     scale = (high - low).amax(dim=1, keepdim=True) / (2 * FILL)
     return torch.cat([scale, (high + low) / 2], dim=1)
+
+
+def placed(poses: Tensor, places: Tensor, random: torch.Generator) -> Tensor:
+    """Box-normalised poses (n, J, 2), each where some labelled person stands in the crop.
+
+    ``places`` (p, 3) are those of `placements`; without any the poses stay as they are.
+    """
+    if not len(places):
+        return poses
+    place = places[torch.randint(len(places), (len(poses),), generator=random)]
+    return poses * place[:, None, :1] + place[:, None, 1:]

@@ -19,6 +19,7 @@ from flexpose.io.base import read_poses
 from flexpose.jobs import CancelToken
 from flexpose.mapping import map_poses
 from flexpose.mixup import pose_mixup
+from flexpose.models.detector import Design
 from flexpose.models.prior import checkpoint_path
 from flexpose.poseset import PoseSet
 from flexpose.runs import RunDir
@@ -79,7 +80,7 @@ def run(config: DetectorConfig, run: RunDir, cancel: CancelToken) -> Iterator[Jo
             )
         task = HeatmapTask(config, skeleton, clips, shots, puppets, held_out, device)
     if config.start is not None:
-        _start_from(task, config.start)
+        start_from(task, config.start)
     schedule = Schedule(
         config.steps, config.preview_every, config.evaluate_every, config.checkpoint_every
     )
@@ -137,7 +138,7 @@ def _enough(complete: int, total: int, path: Path | None) -> None:
         )
 
 
-def _start_from(task: TrainTask, path: Path) -> None:
+def start_from(task: TrainTask, path: Path) -> None:
     """Take the weights of an earlier detector; the optimiser starts anew.
 
     Raises
@@ -152,8 +153,15 @@ def _start_from(task: TrainTask, path: Path) -> None:
                 f"{path} has {key} {other.config[key]}, this training {own.config[key]}.",
                 "Start from a detector with the same settings, or from none.",
             )
-    if own.config["heatmaps"]["backbone"] != other.config["heatmaps"]["backbone"]:
-        raise FlexPoseError(f"{path} has another encoder than this training.")
+    mine, others = Design.of(own.config), Design.of(other.config)
+    if (mine.backbone, mine.head_layers) != (others.backbone, others.head_layers):
+        raise FlexPoseError(f"{path} has another encoder or head than this training.")
+    if mine.peaked != others.peaked:
+        raise FlexPoseError(
+            f"{path} learned with the loss {others.loss}, this training has {mine.loss}: what "
+            "their maps mean is not the same.",
+            f"Set heatmaps.loss: {others.loss}.",
+        )
     if own.skeleton["joints"] != other.skeleton["joints"]:
         raise FlexPoseError(f"{path} finds the joints of another skeleton.")
     _, train_state = task.state()

@@ -25,28 +25,26 @@ from flexpose.configs.detector import DetectorConfig
 from flexpose.errors import CheckpointError
 from flexpose.geometry import unit_to_canvas
 from flexpose.models.detector import UNCALIBRATED, paint_and_read
-from flexpose.models.features import NormalisedDistance, blur_pyramid, feature_extractor
-from flexpose.models.heatmaps import Reading
+from flexpose.models.features import NormalisedDistance, feature_extractor
 from flexpose.models.keypoint_gan import (
-    PatchDiscriminator,
     Reconstructor,
     SkeletonPainter,
     SkeletonReader,
     TrainedReader,
-    initialised,
-    lsgan,
 )
+from flexpose.models.maps import Reading
+from flexpose.models.patches import PatchDiscriminator, initialised, lsgan
 from flexpose.models.prior import load_fitting_regressor, load_weights, with_prefix
 from flexpose.rendering.soft import Renderer
 from flexpose.rendering.style import DrawingStyle
 from flexpose.skeleton import Skeleton
 from flexpose.training.augment import moved, tinted
-from flexpose.training.clips import Clips, Labels, measured, placements
+from flexpose.training.clips import Clips, Labels, measured, placed, placements
 from flexpose.training.loop import Preview
 from flexpose.training.pictures import to_uint8
+from flexpose.training.pool import ImagePool
 
 _INIT = 1 << 40  # a random stream beside the steps
-_POOL = 50  # drawings of Phi that the discriminator sees again
 _CLIP_NORM = 1.0
 _DRAWN_WEIGHT = 0.1  # of the reader's second loss; its first has the rest
 
@@ -106,12 +104,10 @@ class KeypointGanTask:
             )
         }
         self.perceptual = NormalisedDistance()
-        self.gamma = (
-            None
-            if config.gan.features == "pixels"
-            else feature_extractor(config.gan.features, None, config.gan.feature_weights, device)
+        self.gamma = feature_extractor(
+            config.gan.features, None, config.gan.feature_weights, device
         )
-        self.pool = torch.zeros(0)
+        self.pool = ImagePool()
         self.calibration = UNCALIBRATED
 
     @property
@@ -165,7 +161,7 @@ class KeypointGanTask:
         if config.gan.perceptual_weight:
             redrawn = self.render(nets["reader"](drawn))
             again = nets["reconstructor"](redrawn, others)
-            losses["frame"] = self.perceptual(self._features(again), self._features(images))
+            losses["frame"] = self.perceptual(self.gamma(again), self.gamma(images))
             total = total + config.gan.perceptual_weight * losses["frame"]
         if self.shots is not None and config.gan.supervised_weight:
             losses["shots"] = self._shots_loss(random)
@@ -187,7 +183,7 @@ class KeypointGanTask:
 
     def _judge(self, real: Tensor, drawn: Tensor, random: torch.Generator) -> dict[str, Tensor]:
         judge = self.nets["judge"]
-        loss = (lsgan(judge(real), 1.0) + lsgan(judge(self._pooled(drawn, random)), 0.0)) / 2
+        loss = (lsgan(judge(real), 1.0) + lsgan(judge(self.pool.swapped(drawn, random)), 0.0)) / 2
         self._descend("judge", loss)
         return {"judge": loss.detach()}
 
@@ -230,29 +226,7 @@ class KeypointGanTask:
         """Unpaired poses (batch, J, 2), standing in the crop as the shots do."""
         count = self.config.batch_size
         poses = self.unpaired[torch.randint(len(self.unpaired), (count,), generator=random)]
-        if len(self.places):
-            place = self.places[torch.randint(len(self.places), (count,), generator=random)]
-            poses = poses * place[:, None, :1] + place[:, None, 1:]
-        return poses.to(self.device)
-
-    def _features(self, images: Tensor) -> list[Tensor]:
-        if self.gamma is None:
-            return [images, *blur_pyramid(images)]
-        return self.gamma(images)
-
-    def _pooled(self, drawn: Tensor, random: torch.Generator) -> Tensor:
-        """Half of the drawings, each swapped with an older one, once the pool is full."""
-        if len(self.pool) < _POOL:
-            self.pool = (
-                torch.cat([self.pool, drawn.cpu()])[:_POOL] if len(self.pool) else drawn.cpu()
-            )
-            return drawn
-        out = drawn.clone()
-        swap = torch.nonzero(torch.rand(len(drawn), generator=random) < 0.5)[:, 0]
-        at = torch.randperm(len(self.pool), generator=random)[: len(swap)]
-        out[swap] = self.pool[at].to(drawn.device)
-        self.pool[at] = drawn[swap].cpu()
-        return out
+        return placed(poses, self.places, random).to(self.device)
 
     # ------------------------------------------------------------ what comes of it
 
@@ -290,7 +264,7 @@ class KeypointGanTask:
         tensors["calibration"] = torch.tensor(self.calibration)
         return tensors, {
             "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
-            "pool": self.pool,
+            "pool": self.pool.images,
             "means": self.perceptual.means,
         }
 
@@ -304,7 +278,7 @@ class KeypointGanTask:
             raise CheckpointError("The checkpoint holds no optimiser state to go on from.")
         for name, state in train_state["optimizers"].items():
             self.optimizers[name].load_state_dict(state)
-        self.pool, self.perceptual.means = train_state["pool"], train_state["means"]
+        self.pool.images, self.perceptual.means = train_state["pool"], train_state["means"]
 
     def meta(self) -> CheckpointMeta:
         return CheckpointMeta(

@@ -7,15 +7,13 @@ import torch
 
 from flexpose.models.keypoint_gan import (
     Encoder,
-    PatchDiscriminator,
     Reconstructor,
     SkeletonPainter,
     SkeletonReader,
     TrainedReader,
-    initialised,
-    lsgan,
     marginal_argmax,
 )
+from flexpose.models.patches import PatchDiscriminator, initialised
 
 
 def millions(network):
@@ -52,11 +50,6 @@ def test_positions_are_means_of_marginals():
     x, y = marginal_argmax(maps)[0].unbind(1)
     torch.testing.assert_close(x, torch.tensor([0.5, 0.0]))
     torch.testing.assert_close(y, torch.tensor([-0.5, 0.0]))
-
-
-def test_lsgan_by_hand():
-    scores = [torch.tensor([1.0, 3.0]), torch.tensor([2.0])]
-    assert lsgan(scores, 1.0).item() == pytest.approx((2 + 1) / 2)
 
 
 def test_weights_begin_small_and_repeatably():

@@ -17,6 +17,7 @@ from flexpose.configs.baselines import BaselineConfig
 from flexpose.configs.detector import DetectorConfig
 from flexpose.configs.difficulty import VaeConfig
 from flexpose.configs.prior import PriorConfig, RegressorConfig
+from flexpose.configs.translator import TranslatorConfig
 from flexpose.events import JobFinished
 from flexpose.io import write_poses
 from flexpose.mannequin import mannequin_frames
@@ -144,6 +145,19 @@ class Workshop:
     def keypoint_gan(self, gan: dict[str, Any], **changes: Any) -> DetectorConfig:
         method = {"method": "keypoint-gan", "gan": {"reader_steps": 1, **gan}}
         return self.detector(**method, **changes)
+
+    def translator(self, **changes: Any) -> TranslatorConfig:
+        boxes = self.frames / "mannequin.coco.json"
+        values = {
+            "frames": {"path": self.frames, "crop": "boxes", "boxes": boxes},
+            "poses": boxes,
+            "size": 32,
+            "width": 4,
+            "blocks": 1,
+            "steps": 4,
+            "batch_size": 2,
+        }
+        return TranslatorConfig.model_validate({**values, "device": "cpu", **changes})
 
     @property
     def frames(self) -> Path:

@@ -87,6 +87,11 @@ def rows(shop):
             "train-detector",
             shop.keypoint_gan({"reader": "body15-regressor"}, size=64),
         ),
+        "translator": ("train-translator", shop.translator()),
+        "translator with labels and colours": (
+            "train-translator",
+            shop.translator(labels=shop.path / "frames-shots.npz", channels=3),
+        ),
     }
 
 
@@ -117,6 +122,8 @@ NAMES = [
     "detector as published",
     "detector with shots and colours",
     "detector with a trained reader",
+    "translator",
+    "translator with labels and colours",
 ]
 every_job = pytest.mark.parametrize("name", NAMES)
 
@@ -162,8 +169,11 @@ def test_a_resumed_run_equals_an_uninterrupted_one(name, workshop, play, tmp_pat
         assert not list(folder.rglob("*.partial"))
 
 
-# a detector's reading of frames, which may take minutes, can be cancelled: see test_prediction
-@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("detector")])
+# reading frames may take minutes and can be cancelled: see test_prediction and test_translator
+READ_FRAMES = ("detector", "translator")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith(READ_FRAMES)])
 def test_cancelling_at_once_leaves_a_model_that_can_be_used(name, workshop, play, tmp_path):
     command, config = rows(workshop)[name]
     events = play(command, config, tmp_path, cancel_at=0)

@@ -1,0 +1,1 @@
+"""Job ``train-uda``: the domain adaptation that this project is compared with, and its bounds."""
