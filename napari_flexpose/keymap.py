@@ -86,6 +86,7 @@ SHORTCUTS = (
     Shortcut("D", "remove_suggestion", "Remove the suggestion, next", _REVIEW, of="review"),
     Shortcut("K", "following", "Next suggestion, this one stays", _REVIEW, of="review"),
     Shortcut("J", "preceding", "Suggestion before", _REVIEW, of="review"),
+    Shortcut("Shift-W", "carry_sides", "Sides as here, along the clip", _REVIEW, of="review"),
     Shortcut("B", "ask_for_many", "Preview of accepting many", _REVIEW, of="review"),
     Shortcut("F", "fit_to_pose", "Zoom to the pose", _VIEW, of="view"),
     Shortcut("Shift-F", "toggle_keep_fitting", "Keep zooming to the pose", _VIEW, of="view"),

@@ -6,7 +6,8 @@ suggestions themselves are labels of the project, so that its journal and undo h
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -241,16 +242,19 @@ class Reviewer:
     def confidence(self, name: str) -> NDArray[np.float32] | None:
         """Confidence of the joints of a frame, float32 (J,); None where it is not known.
 
-        NaN for a joint that is decided, or no longer where it was predicted.
+        NaN for a joint that is decided, or no longer where it was predicted; exchanged sides
+        keep theirs.
         """
         if self._queue is None or name not in self._queue.rows:
             return None
         poses, row = self._queue.poses, self._queue.rows[name]
         if poses.confidence is None:
             return None
-        label = self.session.label_of(name)
-        there = label.suggested & (label.points == poses.keypoints[row]).all(axis=1)
-        return np.where(there, poses.confidence[row], np.float32(np.nan))
+        label, confidence = self.session.label_of(name), np.full(len(poses.confidence[row]), np.nan)
+        for order in (slice(None), list(poses.skeleton.flip_index)):  # as found, sides exchanged
+            there = label.suggested & (label.points == poses.keypoints[row][order]).all(axis=1)
+            confidence[there] = poses.confidence[row][order][there]
+        return confidence.astype(np.float32)
 
     def doubts(self, name: str, count: int = 1) -> list[tuple[str, float]]:
         """The suggested joints that are least sure, with their confidence."""
@@ -318,6 +322,40 @@ class Reviewer:
         sure = len(self._queue.above(threshold, waiting))
         accuracy = self._queue.expected_accuracy(names)
         return Preview(tuple(names), len(waiting), sure - len(names), accuracy)
+
+    def carry_sides(self) -> None:
+        """Give the clip's suggestions the sides of the pose that is shown, as one undo step.
+
+        From frame to frame, both ways, left and right are exchanged where that brings a suggestion
+        nearer to the pose before it. What is decided stays, and leads on.
+        """
+        session = self.session
+        if not session.label.placed.any():
+            session.said.emit("Nothing is labelled here whose sides could be carried on.")
+            return
+        names, here = session.opened_frames().names, session.frame
+        sided = self._sided(names[here + 1 :]) | self._sided(names[:here][::-1])
+        if not sided:
+            session.said.emit("The clip's suggestions have these sides already.")
+            return
+        words = f"exchange left and right of {counted(len(sided), 'suggestion')}"
+        session.apply(sided, words)
+        self.changed.emit()
+        session.said.emit(f"Left and right exchanged in {counted(len(sided), 'frame')}.")
+
+    def _sided(self, onward: Sequence[str]) -> dict[str, FrameLabel]:
+        """Suggestions whose sides have to change, walking away from the frame that is shown."""
+        session, before, sided = self.session, self.session.label, {}
+        clip = _clip(session.name)
+        for name in itertools.takewhile(lambda name: _clip(name) == clip, onward):
+            label = session.label_of(name)
+            if self._waits(name) and label.suggested.sum() == label.placed.sum():
+                turned = edits.sided_like(label, before, session.skeleton.flip_index)
+                if turned is not label:
+                    sided[name] = label = turned
+            if label.placed.any():
+                before = label
+        return sided
 
     def ask_for_many(self) -> None:
         """Ask for the preview of accepting many."""
@@ -456,6 +494,11 @@ class Reviewer:
 
     def _place_of(self, entry: _Round) -> Path:
         return self.session.opened_project().folder / entry.file
+
+
+def _clip(name: str) -> str:
+    """Folder or video of a frame."""
+    return name.rpartition("/")[0]
 
 
 def _mark(label: FrameLabel) -> str:

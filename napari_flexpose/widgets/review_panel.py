@@ -122,6 +122,15 @@ class ReviewPanel(QWidget):
         self.skip = self._action("Skip", "following")
         self.back = self._action("Back", "preceding")
         self.undo = action_button("Undo", tip("undo"), partial(self._do, self.session.undo))
+        self.sides = QWidget()
+        swap = partial(self._do, self.session.swap_sides)
+        aligned = column(self.sides)
+        aligned.addLayout(
+            row(
+                action_button("Exchange sides", tip("swap_sides"), swap),
+                self._action("Sides along the clip", "carry_sides"),
+            )
+        )
         self.toggle = action_button("Accept many…", tip("ask_for_many"), self._on_toggle)
         self.toggle.setCheckable(True)
         self.toggle.setProperty("folds", True)  # the button that stands out is another
@@ -134,6 +143,7 @@ class ReviewPanel(QWidget):
         listed.addLayout(
             row(self.accept, self.reject, self.skip, self.back, self.undo, stretch=(2, 1, 1, 1, 1))
         )
+        listed.addWidget(self.sides)
         listed.addWidget(self.worth)
         inside = column(self.loaded)
         inside.addWidget(self.file)
@@ -221,6 +231,8 @@ class ReviewPanel(QWidget):
         self.progress.setRange(0, max(reviewer.total, 1))
         self.progress.setValue(reviewer.total - len(waiting))
         self._fill_queue(waiting)
+        skeleton = self.session.skeleton
+        self.sides.setVisible(skeleton.flip_index != tuple(range(skeleton.num_joints)))
         for button in (self.accept, self.reject, self.skip, self.back):
             button.setEnabled(bool(waiting))
         undo = self.session.undo_words

@@ -58,5 +58,6 @@ def test_keys_of_reviewing_do_what_the_table_says():
         for line in re.findall(r"^\| (.+?) \|", section, re.MULTILINE)
         for key in re.findall(r"`(.+?)`", line)
     }
-    for action in ("accept", "remove_suggestion", "following", "preceding", "ask_for_many", "undo"):
+    deciding = ("accept", "remove_suggestion", "following", "preceding")
+    for action in (*deciding, "swap_sides", "carry_sides", "ask_for_many", "undo"):
         assert key_of(action) in told

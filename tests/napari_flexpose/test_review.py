@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -226,6 +227,41 @@ def test_without_confidence_frames_are_reviewed_in_order(session, reviewer, writ
     assert reviewer.preview(0.0).names == ()
     assert reviewer.confidence("0.png") is None
     assert reviewer.doubts("0.png") == []
+
+
+def test_sides_are_carried_from_frame_to_frame_through_the_clip(session, reviewer, write, puppet):
+    poses, flip = predictions(puppet), list(puppet.flip_index)
+    points = poses.keypoints.copy()
+    points[[0, 2, 3]] = points[[0, 2, 3]][:, flip]  # 1.png alone is right, and is decided
+    confidence = np.tile(np.linspace(0.1, 0.9, 5, dtype=np.float32), (4, 1))
+    reviewer.load(write(poses=replace(poses, keypoints=points, confidence=confidence)))
+    session.show_name("3.png")
+    session.accept()  # wrong as it is, but decided
+    session.show_name("1.png")
+    reviewer.carry_sides()
+    for number in (0, 1, 2):
+        np.testing.assert_array_equal(session.label_of(f"{number}.png").points, moved(number))
+    np.testing.assert_array_equal(session.label_of("3.png").points, moved(3)[flip])
+    np.testing.assert_array_equal(reviewer.confidence("0.png"), confidence[0][flip])
+    assert session.undo_words == "exchange left and right of 2 suggestions"
+    session.undo()
+    np.testing.assert_array_equal(session.label_of("2.png").points, points[2])
+
+
+def test_sides_are_not_carried_into_another_clip(session, reviewer, write, puppet, tmp_path):
+    for clip in ("a", "b"):
+        (tmp_path / "clips" / clip).mkdir(parents=True)
+        for name in NAMES[:2]:
+            shutil.copy(tmp_path / "walk" / name, tmp_path / "clips" / clip / name)
+    session.create(tmp_path / "clips", puppet)
+    names = ("a/0.png", "a/1.png", "b/0.png", "b/1.png")
+    reviewer.load(write(names=names))
+    session.show_name("a/0.png")
+    session.swap_sides()
+    reviewer.carry_sides()
+    flip = list(puppet.flip_index)
+    np.testing.assert_array_equal(session.label_of("a/1.png").points, moved(1)[flip])
+    np.testing.assert_array_equal(session.label_of("b/0.png").points, moved(2))
 
 
 def test_doubts_are_the_least_sure_suggested_joints(session, reviewer, write, puppet):

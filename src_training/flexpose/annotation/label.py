@@ -204,6 +204,23 @@ def swapped(label: FrameLabel, flip_index: Sequence[int]) -> FrameLabel:
     return _with_pose(label, label.points[order], label.state[order], label.suggested[order])
 
 
+def sided_like(label: FrameLabel, other: FrameLabel, flip_index: Sequence[int]) -> FrameLabel:
+    """The label, left and right exchanged where that brings it nearer to another pose.
+
+    Distances count between joints that both have; where there are none, nothing is exchanged.
+    """
+    exchanged = swapped(label, flip_index)
+    kept, turned = (_distance(pose, other) for pose in (label, exchanged))
+    return exchanged if turned < kept else label
+
+
+def _distance(a: FrameLabel, b: FrameLabel) -> float:
+    """Mean distance in pixels of the joints that both poses have; 0 without any."""
+    both = a.placed & b.placed
+    gaps = np.linalg.norm(a.points[both] - b.points[both], axis=1)
+    return float(gaps.mean()) if both.any() else 0.0
+
+
 def _moved_points(label: FrameLabel, points: NDArray[np.floating]) -> FrameLabel:
     # suggestions stay suggestions: moving the whole says nothing about a single joint
     return _with_pose(label, points, label.state, label.suggested)

@@ -189,6 +189,15 @@ def test_mirroring_and_swapping_twice_change_nothing(before):
     np.testing.assert_array_equal(twice.state, before.state)
 
 
+def test_sides_are_those_of_a_pose_nearby():
+    before = label([[0, 0], [10, 0], [20, 0]], [VISIBLE] * 3)
+    exchanged = label([[0, 1], [19, 1], [11, 1]], [VISIBLE, OCCLUDED, VISIBLE], [True] * 3)
+    assert edits.sided_like(exchanged, before, FLIP).state.tolist() == [VISIBLE, VISIBLE, OCCLUDED]
+    agreeing = edits.sided_like(before, edits.moved(before, 30, 0), FLIP)
+    assert agreeing is before
+    assert edits.sided_like(before, FrameLabel.empty(3), FLIP) is before
+
+
 @relaxed
 @given(labels())
 def test_moves_of_the_whole_keep_states_and_suggestions(before):
