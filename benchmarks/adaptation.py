@@ -58,6 +58,7 @@ def variants() -> dict[str, AdaptConfig]:
             transfer=TransferConfig(matching=matching, **transfer),
             kinematics=KinematicsConfig() if kinematics else NO_KINEMATICS,
             weighting=WeightingConfig() if weights else NO_WEIGHTS,
+            mixup_share=0,
         )
 
     keypoints = PairsConfig(features="keypoints", batch_size=128)

@@ -1,9 +1,9 @@
-"""Why two defaults of `adapt` are what they are: docs/results/choices.md.
+"""Why three defaults of `adapt` are what they are: docs/results/choices.md.
 
     python benchmarks/choices.py --data ../shared/data --out docs/results/choices
 
 The pull of tau towards the identity is chosen on targets that docs/results/adaptation.md does not
-report; the features of Eq. 5 (Gamma) on those that it does. Each finished row is kept in OUT.jsonl.
+report; the features of Eq. 5 (Gamma) on those that it does; the share of pose-mixups on both. Each finished row is kept in OUT.jsonl.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from flexpose.io.base import atomic_write_text
 
 COUNT = 12  # shots
 PULLS = (0.0, 0.1, 0.3, 1.0)
+SHARES = (0.0, 0.1, 0.25, 0.5)
 GAMMAS = ("beta", "mobilenet", "keypoints")
 
 
@@ -33,12 +34,22 @@ def pulls() -> dict[str, AdaptConfig]:
     """The default with other pulls towards the identity, and without tau."""
     configs = {
         f"pull {pull:g}": AdaptConfig(
-            shots=Path("-"), transfer=TransferConfig(identity_weight=pull)
+            shots=Path("-"), transfer=TransferConfig(identity_weight=pull), mixup_share=0
         )
         for pull in PULLS
     }
-    configs["no tau"] = AdaptConfig(shots=Path("-"), transfer=TransferConfig(matching="none"))
+    configs["no tau"] = AdaptConfig(
+        shots=Path("-"), transfer=TransferConfig(matching="none"), mixup_share=0
+    )
     return configs
+
+
+def shares() -> dict[str, AdaptConfig]:
+    """The default with other shares of pose-mixups among what is drawn."""
+    return {
+        f"mixup share {share:g}": AdaptConfig(shots=Path("-"), mixup_share=share)
+        for share in SHARES
+    }
 
 
 def gammas() -> dict[str, AdaptConfig]:
@@ -56,6 +67,7 @@ def gammas() -> dict[str, AdaptConfig]:
                 transfer=transfer,
                 kinematics=NO_KINEMATICS,
                 weighting=NO_WEIGHTS,
+                mixup_share=0,
             )
     return configs
 
@@ -65,21 +77,24 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--only", choices=("pulls", "gammas"), nargs="+")
+    parser.add_argument("--only", choices=("pulls", "shares", "gammas"), nargs="+")
     args = parser.parse_args()
     prepare(torch.device("cpu"), args.threads)
     log = args.out.with_suffix(".jsonl")
     log.parent.mkdir(parents=True, exist_ok=True)
     cmu = "cmu_mocap/cmu_expmap38_10fps.npz"
+
+    def reported() -> tuple[Target, ...]:
+        return (jhmdb_action(args.data, "golf"), mocap(args.data))
+
+    def others() -> tuple[Target, ...]:
+        actions = (jhmdb_action(args.data, name) for name in ("catch", "throw", "pullup"))
+        return (*actions, mocap(args.data, cmu, "CMU"))
+
     tables: dict[str, tuple[dict[str, AdaptConfig], Callable[[], tuple[Target, ...]]]] = {
-        "pulls": (
-            pulls(),
-            lambda: (
-                *(jhmdb_action(args.data, action) for action in ("catch", "throw", "pullup")),
-                mocap(args.data, cmu, "CMU"),
-            ),
-        ),
-        "gammas": (gammas(), lambda: (jhmdb_action(args.data, "golf"), mocap(args.data))),
+        "pulls": (pulls(), others),
+        "shares": (shares(), lambda: (*reported(), *others())),
+        "gammas": (gammas(), reported),
     }
     for name in args.only or tables:
         configs, targets = tables[name]
@@ -90,8 +105,9 @@ def main() -> None:
         f"Written by `benchmarks/choices.py`; {platform.machine()}, torch {torch.__version__}. "
         f"Energy distance to test poses of other clips, M = {COUNT}, prior body15, seeds "
         f"{', '.join(map(str, SEEDS))}: mean ± standard deviation; the last columns are means over "
-        "the targets, of the energy distance and of the spread ratio.\n"
+        "the targets, of the energy distance, the spread ratio and the precision.\n"
         f"\n### Pull of tau towards the identity, within the default\n\n{table(done, pulls())}"
+        f"\n### Share of pose-mixups, within the default\n\n{table(done, shares())}"
     )
     if any(r["row"] in gammas() for r in done):
         text += f"\n### Gamma in Eq. 5, tau alone\n\n{table(done, gammas())}"
@@ -107,16 +123,21 @@ def table(done: list[dict], configs: dict[str, AdaptConfig]) -> str:
     targets = sorted({target for _, target in values})
     lines = []
     for row in configs:
-        cells, energies, spreads = [], [], []
+        cells, energies, spreads, precisions = [], [], [], []
         for target in targets:
             found = values[row, target]
             energy = [m["energy_distance"] for m in found]
             cells.append(f"{np.mean(energy):.3f} ± {np.std(energy):.3f}" if found else "")
             energies += energy
             spreads += [m["spread_ratio"] for m in found]
-        means = [f"{np.mean(energies):.3f}", f"{np.mean(spreads):.2f}"] if energies else ["", ""]
+            precisions += [m["precision"] for m in found]
+        means = ["", "", ""]
+        if energies:
+            means = [
+                f"{np.mean(v):.{n}f}" for v, n in ((energies, 3), (spreads, 2), (precisions, 2))
+            ]
         lines.append([row, *cells, *means])
-    return markdown_table(["", *targets, "energy, mean", "spread, mean"], lines)
+    return markdown_table(["", *targets, "energy, mean", "spread, mean", "precision, mean"], lines)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from typing import Any
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
-    QCheckBox,
     QFileDialog,
     QGroupBox,
     QLineEdit,
@@ -33,7 +32,6 @@ from napari_flexpose.widgets.job_bar import (
 )
 from napari_flexpose.widgets.parts import action_button, column, quiet_label, row
 
-_MIXUPS = 1000  # as many as the paper adds for its detector
 _LABEL_FORMATS = (
     ("COCO keypoints (.json)", ".json", "With cvat_labels.json beside it, for CVAT."),
     ("YOLO-pose (folder)", "", "Images, labels and data.yaml in a new folder."),
@@ -184,8 +182,6 @@ class PosesBox(QGroupBox):
         self.count.setSingleStep(1000)
         self.count.setGroupSeparatorShown(True)
         self.count.setAccessibleName("Number of poses")
-        self.mixups = QCheckBox(f"Add {_MIXUPS:,} pose-mixups")
-        self.mixups.setToolTip("Mean poses of pairs of your shots, as the paper adds them.")
         self.format = narrow_box("Format of the poses")
         for words, ending, _ in _POSE_FORMATS:
             self.format.addItem(words, ending)
@@ -220,7 +216,6 @@ class PosesBox(QGroupBox):
         """What is set here, for `Studio.generate`."""
         return {
             "n": self.count.value(),
-            "num_mixups": _MIXUPS if self.mixups.isEnabled() and self.mixups.isChecked() else 0,
             "out": self.path,
             "images": _POSE_FORMATS[self.format.currentIndex()][2],
             "device": self.device.currentData(),
@@ -239,7 +234,6 @@ class PosesBox(QGroupBox):
         outer.addLayout(
             labelled(
                 ("Poses", self.count),
-                ("", self.mixups),
                 ("Format", self.format),
                 ("File", place),
                 ("Device", self.device),
@@ -290,9 +284,7 @@ class PosesBox(QGroupBox):
             self._show_end(event)
 
     def _show_end(self, event: JobFinished) -> None:
-        config = self._desk.request.config if self._desk.request is not None else None
-        count = self._drawn + getattr(config, "num_mixups", 0)
-        words = [f"{count:,} poses written to {event.result}."]
+        words = [f"{self._drawn:,} poses written to {event.result}."]
         if self._checked is not None:
             errors, warnings = (int(self._checked.metrics[k]) for k in ("errors", "warnings"))
             words.append(
@@ -314,7 +306,6 @@ class PosesBox(QGroupBox):
         source, missing = self._studio.source, self._studio.shelf.missing
         words = f"From {self._studio.source_words}." if source else f"{missing} Learn one in Adapt."
         self.source.setText(words)
-        self.mixups.setEnabled(self._studio.model is not None)
         ready = self._session.project is not None and bool(source) and not self._desk.busy
         self.button.setEnabled(ready)
         self.time.setVisible(ready)

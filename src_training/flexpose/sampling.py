@@ -1,4 +1,4 @@
-"""Drawing poses: z -> g_t -> beta -> filter -> kinematics -> weighted acceptance."""
+"""Drawing poses: z -> g_t -> beta -> filter -> kinematics -> weighted acceptance, and T*."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from flexpose.checkpoint import load_checkpoint, sha256_of
 from flexpose.configs.adaptation import AdaptConfig
 from flexpose.configs.baselines import BaselineConfig
-from flexpose.errors import CheckpointError, FlexPoseError, UnknownNameError
+from flexpose.errors import CheckpointError, ConfigError, FlexPoseError, UnknownNameError
+from flexpose.geometry import normalised
 from flexpose.kinematics import KinematicTransfer
+from flexpose.mixup import pose_mixup
 from flexpose.models.generator import PoseGenerator, PoseOutput, styles
 from flexpose.models.prior import (
     Prior,
@@ -41,7 +44,8 @@ class PoseModel:
     transfer : tau
     kinematics : bone-length ratios
     weights : acceptance rule
-    shots : float32 (M, J, 2), unit space: T, so that T* can be added to samples
+    shots : float32 (M, J, 2), unit space: T
+    mixup_share : so much of what is drawn is T*, pose-mixups of the shots
     own : a generator in the place of g_s, from an adaptation that changed its weights
     """
 
@@ -51,6 +55,7 @@ class PoseModel:
     weights: EnergyWeights | None = None
     shots: Tensor | None = None
     own: PoseGenerator | None = None
+    mixup_share: float = 0.0
 
     @property
     def generator(self) -> PoseGenerator:
@@ -144,7 +149,7 @@ def _assemble(
         frozen(kinematics, device)
     weights = weights_from(under_prefix("weighting.", tensors), where, device)
     shots = tensors.get("shots")
-    return PoseModel(prior, transfer, kinematics, weights, shots)
+    return PoseModel(prior, transfer, kinematics, weights, shots, mixup_share=config.mixup_share)
 
 
 def weights_from(
@@ -177,6 +182,15 @@ def keypoints(generator: PoseGenerator, prior: Prior, z: Tensor) -> Tensor:
     return output.keypoints if output.keypoints is not None else prior.read(output)[0]
 
 
+def among_mixups(poses: Tensor, shots: Tensor, share: float, random: torch.Generator) -> Tensor:
+    """Unit poses and so many pose-mixups of the shots that these are ``share`` of all, shuffled."""
+    count = round(len(poses) * share / (1 - share))
+    numbers = np.random.default_rng(int(torch.randint(1 << 62, (), generator=random)))
+    mixed = normalised(pose_mixup(shots.cpu().numpy(), count, numbers))
+    both = torch.cat([poses, torch.from_numpy(mixed).to(poses)])
+    return both[torch.randperm(len(both), generator=random)]
+
+
 def chosen_layers(generator: PoseGenerator, layers: tuple[int, ...] | str) -> list[int]:
     """1-based layer indices of a config's choice."""
     if isinstance(layers, str):
@@ -202,10 +216,27 @@ class PoseSampler:
     reject : share of images that the self-consistency filter drops; its threshold is set on the
         first 1024 images
     truncation : pull of w towards its mean, 1 for none
+    mixup_share : instead of the model's
+
+    Raises
+    ------
+    ConfigError : mixups are asked of a model without shots.
     """
 
-    def __init__(self, model: PoseModel, reject: float = 0.05, truncation: float = 1.0) -> None:
+    def __init__(
+        self,
+        model: PoseModel,
+        reject: float = 0.05,
+        truncation: float = 1.0,
+        mixup_share: float | None = None,
+    ) -> None:
         self.model, self.truncation = model, truncation
+        self.mixup_share = model.mixup_share if mixup_share is None else mixup_share
+        if self.mixup_share and model.shots is None:
+            raise ConfigError(
+                "A plain prior has no shots, so there are no pose-mixups to draw.",
+                "Leave mixup_share empty, or name an adapted run.",
+            )
         self.generator = model.generator
         self.device = self.generator.w_mean.device
         self.counts = Drawn()
@@ -246,7 +277,7 @@ class PoseSampler:
                     "Adapt again with a larger entropy weight.",
                 )
             if len(poses):
-                yield poses
+                yield self._among_mixups(poses, random)
 
     def draw(self, count: int, random: torch.Generator) -> Tensor:
         """``count`` unit poses (count, J, 2) on the CPU."""
@@ -258,6 +289,12 @@ class PoseSampler:
             if have >= count:
                 break
         return torch.cat(parts)[:count]
+
+    def _among_mixups(self, poses: Tensor, random: torch.Generator) -> Tensor:
+        if not self.mixup_share:
+            return poses
+        assert self.model.shots is not None
+        return among_mixups(poses, self.model.shots, self.mixup_share, random)
 
     @torch.no_grad()
     def _read(self, random: torch.Generator, count: int) -> tuple[Tensor, Tensor]:

@@ -126,7 +126,7 @@ def test_a_prior_is_learned_and_adapted_and_a_detector_trained(name, shop, tmp_p
         steps=3, batch_size=16, weighting={"entropy_weight": 5},
     )  # fmt: skip
     drawn = files / "drawn.coco.json"
-    shop.do("sample", "drawn", model=str(shop.folder / "adapted"), n=20, num_mixups=3, out=drawn)
+    shop.do("sample", "drawn", model=str(shop.folder / "adapted"), n=20, out=drawn)
     assert read_poses(drawn).skeleton.joints == skeleton.joints
 
     methods = ("heatmaps", "keypoint-gan") if name in ("animal17", "dots") else ("heatmaps",)

@@ -11,6 +11,7 @@ import torch
 from flexpose import sampling
 from flexpose.checkpoint import CheckpointMeta
 from flexpose.errors import CheckpointError, FlexPoseError
+from flexpose.geometry import normalised
 from flexpose.kinematics import KinematicTransfer
 from flexpose.models.keypoint_generator import KeypointGenerator, box_normalised
 from flexpose.models.prior import Prior
@@ -92,6 +93,22 @@ def test_weights_choose_among_fresh_samples(prior):
     assert near < far
     known = {tuple(p.flatten().tolist()) for p in plain}
     assert not known >= {tuple(p.flatten().tolist()) for p in kept}  # not taken from the pool
+
+
+def test_a_share_of_what_is_drawn_lies_between_two_shots(prior):
+    shots = torch.from_numpy(normalised(torch.rand(2, 5, 2, generator=seeded(3)).numpy()))
+    model = PoseModel(prior, shots=shots, mixup_share=0.25)
+    sampler = PoseSampler(model)
+    poses = sampler.draw(400, seeded())
+    one, other = shots.flatten(1)
+    line = torch.linalg.norm(other - one)
+    ways = (poses.flatten(1) - one).norm(dim=1) + (poses.flatten(1) - other).norm(dim=1)
+    between = (ways / line - 1).abs() < 0.1
+    assert 70 <= int(between.sum()) <= 130
+    assert 0 < int(between[:40].sum()) < 40  # shuffled, so any part of them has its share
+    assert torch.equal(poses, PoseSampler(model).draw(400, seeded()))
+    none = PoseSampler(model, mixup_share=0).draw(400, seeded())
+    assert torch.equal(none, PoseSampler(PoseModel(prior)).draw(400, seeded()))
 
 
 def test_hopeless_sampling_ends_with_a_sentence(prior, monkeypatch):

@@ -87,7 +87,6 @@ def test_generating_asks_for_what_is_set(panel, runner, tmp_path):
     config = runner.request.config
     assert (config.n, config.images, config.model) == (500, True, "body15")
     assert config.out == tmp_path / "poses.zarr"
-    assert config.num_mixups == 0  # a plain prior has no shots to mix
 
 
 def test_an_existing_file_is_replaced_only_after_asking(panel, runner, tmp_path, monkeypatch):

@@ -390,14 +390,14 @@ def test_the_copied_command_does_what_the_window_did(shots, tmp_path, monkeypatc
     command = studio.desk.command_line().split()[1:]
     studio.use_candidate()
     first = tmp_path / "window.json"
-    studio.generate({"n": 40, "num_mixups": 5, "out": first, "threads": 1})
+    studio.generate({"n": 40, "mixup_share": 0.5, "out": first, "threads": 1})
     assert studio.desk.result == first
     again = tmp_path / "again"
     monkeypatch.chdir(tmp_path)
     assert main([*command, "--out", str(again), "--progress", "none"]) == 0
     assert_same_checkpoint(studio.model, again)
     second = tmp_path / "terminal.json"
-    words = ["--n", "40", "--num-mixups", "5", "--threads", "1", "--progress", "none"]
+    words = ["--n", "40", "--mixup-share", "0.5", "--threads", "1", "--progress", "none"]
     assert main(["sample", "--model", str(again), "--out", str(second), *words]) == 0
     window, terminal = read_poses(first), read_poses(second)
     assert len(window) == 45

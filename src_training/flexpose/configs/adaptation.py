@@ -106,6 +106,15 @@ class AdaptConfig(JobConfig):
     transfer: TransferConfig = Field(default_factory=TransferConfig)
     kinematics: KinematicsConfig = Field(default_factory=KinematicsConfig)
     weighting: WeightingConfig = Field(default_factory=WeightingConfig)
+    mixup_share: float = Field(
+        0.25,
+        ge=0,
+        lt=1,
+        title="Share of pose-mixups",
+        description="Of the poses that are drawn from the result so many are T*, mean poses of "
+        "pairs of shots: they lie where the target is, the others say what else there may be.",
+        json_schema_extra={"source": "ours; the paper adds 1,000 T* to what trains the detector"},
+    )
     steps: int = Field(
         160,
         ge=1,
@@ -162,11 +171,12 @@ class SampleConfig(JobConfig):
         "from them resembles least. Keypoint priors have no images to filter.",
         json_schema_extra={"source": "ours, on FlexPose section 3.4"},
     )
-    num_mixups: int = Field(
-        0,
+    mixup_share: float | None = Field(
+        None,
         ge=0,
-        title="Pose-mixups to add",
-        description="T*, as the paper adds 1000 to the detector's priors.",
+        lt=1,
+        title="Share of pose-mixups (T*)",
+        description="As the model was adapted when empty.",
         json_schema_extra={"source": "FlexPose, section 4.1"},
     )
     size: int = Field(256, ge=16, title="Canvas of the poses in pixels")

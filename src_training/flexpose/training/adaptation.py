@@ -246,7 +246,14 @@ class AdaptationTask:
 
     def model(self) -> PoseModel:
         """What has been fitted so far, ready to sample from."""
-        return PoseModel(self.prior, self.transfer, self.kinematics, self._rule, self.shots)
+        return PoseModel(
+            self.prior,
+            self.transfer,
+            self.kinematics,
+            self._rule,
+            self.shots,
+            mixup_share=self.config.mixup_share,
+        )
 
     @property
     def _rule(self) -> EnergyWeights | None:

@@ -15,7 +15,7 @@ from flexpose.geometry import unit_to_canvas
 from flexpose.losses import energy_distance
 from flexpose.models.prior import Prior
 from flexpose.rendering.soft import Renderer
-from flexpose.sampling import PoseModel, PoseSampler
+from flexpose.sampling import PoseModel, PoseSampler, among_mixups
 from flexpose.training.loop import Preview
 from flexpose.training.pictures import to_uint8
 
@@ -25,13 +25,17 @@ COLLAPSED = 0.5
 
 @torch.no_grad()
 def outcome(model: PoseModel, shots: Tensor, random: torch.Generator) -> Mapping[str, float]:
-    """Energy distance to the shots (M, J, 2) and spread against them, of 1,000 samples."""
-    sampler = PoseSampler(model)
-    made = sampler.draw(1000, random).flatten(1)
+    """Energy distance to the shots (M, J, 2) and spread against them, of 1,000 samples.
+
+    Mixups of the shots count in the first and not in the second: they would hide a collapse.
+    """
+    sampler = PoseSampler(model, mixup_share=0)
+    made = sampler.draw(1000, random)
     wanted = shots.cpu().flatten(1)
-    spread = made.var(dim=0).sum().sqrt() / wanted.var(dim=0).sum().sqrt()
+    spread = made.flatten(1).var(dim=0).sum().sqrt() / wanted.var(dim=0).sum().sqrt()
+    drawn = among_mixups(made, shots, model.mixup_share, random)
     return {
-        "energy_distance": float(energy_distance(made, wanted)),
+        "energy_distance": float(energy_distance(drawn.flatten(1), wanted)),
         "spread_ratio": float(spread),
         "kept_share": sampler.counts.kept / max(sampler.counts.made, 1),
     }

@@ -28,24 +28,23 @@ from flexpose.events import (
     StepCompleted,
     WarningRaised,
 )
-from flexpose.geometry import canvas_poses, normalised
+from flexpose.geometry import canvas_poses
 from flexpose.io.coco import CocoAnnotation
 from flexpose.io.coco_stream import CocoStreamWriter
 from flexpose.io.npz import write_npz
 from flexpose.io.zarr_store import PoseStore
 from flexpose.jobs import CancelToken
-from flexpose.mixup import pose_mixup
 from flexpose.poseset import PoseSet
 from flexpose.rendering.raster import skeleton_images
 from flexpose.runs import RunDir
 from flexpose.sampling import PoseModel, PoseSampler, load_model
 
 _BLOCK = 4096  # poses between two writes, and so the memory of a run
-_SAMPLES, _MIXUPS = 1 << 40, (1 << 40) + 1  # random streams
+_SAMPLES = 1 << 40  # its random stream
 
 
 def run(config: SampleConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobEvent]:
-    """Draw ``config.n`` poses, then ``config.num_mixups`` of T*.
+    """Draw ``config.n`` poses.
 
     Cancelled or failed runs leave no file; a run stopped early keeps what it has.
     """
@@ -54,11 +53,6 @@ def run(config: SampleConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobE
     prepare(device, config.threads)
     yield PhaseChanged("loading the model")
     model = load_model(config.model, device, config.regressor)
-    if config.num_mixups and model.shots is None:
-        raise ConfigError(
-            f"{config.model} is a plain prior without shots, so there are no pose-mixups to add.",
-            "Leave num_mixups at 0, or name an adapted run.",
-        )
     with translate_out_of_memory():
         yield from _draw(config, run, target, model, cancel)
 
@@ -81,9 +75,8 @@ def _checked_target(config: SampleConfig) -> Path:
 def _draw(
     config: SampleConfig, run: RunDir, target: Path, model: PoseModel, cancel: CancelToken
 ) -> Iterator[JobEvent]:
-    total = config.n + config.num_mixups
-    yield JobStarted("sample", total, run.path)
-    sampler = PoseSampler(model, config.reject, config.truncation)
+    sampler = PoseSampler(model, config.reject, config.truncation, config.mixup_share)
+    yield JobStarted("sample", config.n, run.path)
     random = generator_for(config.seed, _SAMPLES)
     began, reported, done = time.monotonic(), 0.0, 0
     with ExitStack() as stack:
@@ -103,11 +96,8 @@ def _draw(
             now = time.monotonic()
             if now - reported > 0.2 or done == config.n:
                 reported = now
-                yield StepCompleted(done, total, {}, None, (now - began) / done * (total - done))
-        if config.num_mixups:
-            assert model.shots is not None
-            rng = np.random.default_rng([config.seed, _MIXUPS])
-            writer.append(normalised(pose_mixup(model.shots.numpy(), config.num_mixups, rng)))
+                left = (now - began) / done * (config.n - done)
+                yield StepCompleted(done, config.n, {}, None, left)
     counts = sampler.counts
     yield MetricsReady(
         done,

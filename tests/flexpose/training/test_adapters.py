@@ -117,7 +117,7 @@ def test_an_adapted_generator_is_sampled_from_its_checkpoint(workshop, play, tmp
     plain = load_model(workshop.keypoints)
     drawn = [PoseSampler(m).draw(10, torch.Generator().manual_seed(0)) for m in (model, plain)]
     assert not torch.equal(*drawn)
-    play("sample", workshop.sample(model=str(tmp_path / "run"), num_mixups=5), tmp_path / "s")
+    play("sample", workshop.sample(model=str(tmp_path / "run"), mixup_share=0.2), tmp_path / "s")
 
 
 def test_a_layer_that_is_not_there_is_named(workshop):

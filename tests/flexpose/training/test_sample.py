@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from flexpose.checkpoint import load_checkpoint
+from flexpose.configs.adaptation import AdaptConfig
 from flexpose.errors import CheckpointError, ConfigError, DataFormatError, UnknownNameError
 from flexpose.events import (
     TERMINAL,
@@ -19,11 +19,10 @@ from flexpose.events import (
     PreviewReady,
     StepCompleted,
 )
-from flexpose.geometry import normalised, unit_to_canvas
+from flexpose.geometry import normalised
 from flexpose.io import read_poses
 from flexpose.io.coco_check import check_coco
 from flexpose.io.zarr_store import PoseStore
-from flexpose.mixup import pose_mixup
 from flexpose.models.prior import load_generator, load_prior, load_regressor
 from flexpose.sampling import load_model
 from flexpose.training import sample
@@ -124,22 +123,27 @@ def test_all_formats_hold_the_same_poses(workshop, play, tmp_path):
     np.testing.assert_array_equal(read_poses(tmp_path / "a.npz").keypoints, b.keypoints)
 
 
-@pytest.mark.parametrize("suffix", [".json", ".zarr", ".npz"])
-def test_mixups_of_the_shots_come_last(suffix, workshop, play, tmp_path):
-    out = tmp_path / f"poses{suffix}"
-    config = workshop.sample(out=out, model=str(workshop.adapted), n=25, num_mixups=7)
-    finished(play("sample", config, tmp_path / "run"))
-    poses = read_poses(out)
-    assert len(poses) == 32
-    shots = load_checkpoint(workshop.adapted).tensors["shots"].numpy()
-    rng = np.random.default_rng([config.seed, sample._MIXUPS])
-    expected = unit_to_canvas(normalised(pose_mixup(shots, 7, rng)), 64)
-    np.testing.assert_allclose(poses.keypoints[25:], expected, atol=0.011)
+def test_an_adapted_model_draws_its_share_of_mixups_or_another(workshop, play, tmp_path):
+    def drawn(name, **given):
+        config = workshop.sample(
+            out=tmp_path / f"{name}.npz", model=str(workshop.adapted), n=25, **given
+        )
+        finished(play("sample", config, tmp_path / name))
+        return read_poses(config.out).keypoints
+
+    own, same, none = (
+        drawn("own"),
+        drawn("same", mixup_share=AdaptConfig.model_fields["mixup_share"].default),
+        drawn("none", mixup_share=0),
+    )
+    np.testing.assert_array_equal(own, same)
+    assert own.shape == none.shape
+    assert not np.array_equal(own, none)
 
 
 def test_a_plain_prior_has_no_shots_to_mix(workshop, play, tmp_path):
-    config = workshop.sample(out=tmp_path / "a.json", num_mixups=5)
-    failed(play("sample", config, tmp_path / "run"), ConfigError, "plain prior without shots")
+    config = workshop.sample(out=tmp_path / "a.json", mixup_share=0.1)
+    failed(play("sample", config, tmp_path / "run"), ConfigError, "plain prior has no shots")
 
 
 @pytest.mark.parametrize("suffix", [".json", ".zarr", ".npz"])
