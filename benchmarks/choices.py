@@ -3,7 +3,8 @@
     python benchmarks/choices.py --data ../shared/data --out docs/results/choices
 
 The pull of tau towards the identity is chosen on targets that docs/results/adaptation.md does not
-report; the features of Eq. 5 (Gamma) on those that it does; the share of pose-mixups on both. Each finished row is kept in OUT.jsonl.
+report; the features of Eq. 5 (Gamma) on those that it does; the share of pose-mixups on both. Each
+finished row is kept in OUT.jsonl.
 """
 
 from __future__ import annotations
