@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import json
+import pickle
 
+import av
 import cv2
 import numpy as np
 import pytest
+import scipy.io
 import yaml
 
-from flexpose.configs.experiment import ReproduceConfig
+from flexpose.configs.experiment import ReproduceConfig, TargetSpec
 from flexpose.errors import ConfigError, FlexPoseError, UnknownNameError
 from flexpose.events import JobCancelled, JobFailed, JobFinished, StepCompleted
 from flexpose.experiments import cells
 from flexpose.experiments.cells import Bench, Cell, joined
-from flexpose.experiments.domains import Target, below, load_target
+from flexpose.experiments.domains import (
+    Target,
+    below,
+    frames_folder,
+    load_target,
+    one_a_frame,
+)
 from flexpose.experiments.reproduce import load_experiment, run
+from flexpose.frames import open_frames
+from flexpose.io import read_poses, write_poses
 from flexpose.jobs import CancelToken, guarded
 from flexpose.mannequin.faces import face_frames
+from flexpose.poseset import PoseSet
 from flexpose.runs import RunDir
 from flexpose.shipped import experiments
 from flexpose.skeleton import load_skeleton
@@ -68,7 +80,7 @@ def reproduce(experiment, out, cancel_after=None, **values):
 
 
 def test_the_paper_s_tables_and_figures_are_there():
-    names = {"table1", "table2", "fig2", "fig3", "fig4", "baselines", "faces"}
+    names = {"table1", "table2", "fig2", "fig3", "fig4", "baselines", "faces", "domains", "meta"}
     assert names <= set(experiments())
 
 
@@ -295,3 +307,224 @@ def test_the_full_scale_of_faces_reads_300vw_and_wflw_as_released(tmp_path):
     (cell,) = json.loads((out / "small-full.json").read_text())["cells"]
     assert cell["metrics"]["nme_percent"] > 0
     assert "6 test poses" in (out / "small-full.md").read_text(encoding="utf-8")
+
+
+# ------------------------------------------------------------ labelled pictures
+
+FRAME = {"clips_per_action": 1, "frames_per_clip": 2, "image_size": 48}
+ADAPTING = {
+    "title": "Adapting",
+    "about": "Pictures.",
+    "rows": [
+        {"name": "one", "recipe": "uda", "start": "known", "settings": {"method": "source-only"}},
+        {"name": "two", "recipe": "uda", "start": "known", "settings": {"method": "regda"}},
+        {"name": "three", "recipe": "finetune", "start": "known", "shots": 4},
+    ],
+    "scales": {
+        "smoke": {
+            "about": "On the mannequin.",
+            "measure": "pictures",
+            "sources": {"here": {"pictures": {"draw": FRAME}}},
+            "targets": {
+                "there": {
+                    "draw": {**FRAME, "seed": 1},
+                    "settings": {"train-uda": {"steps": 9, "width": 8, "lr": 0.5}},
+                }
+            },
+            "starts": {"known": {"settings": {"method": "source-only", "steps": 4}}},
+            "settings": {
+                "train-uda": {"size": 32, "width": 4, "steps": 2, "augment": {"mirror": False}},
+                "train-uda regda": {"pretrain_steps": 0, "augment": {"shift": 0}},
+                "finetune": {"steps": 2},
+            },
+        }
+    },
+}
+
+
+def bench_of(tmp_path, spec=ADAPTING, **values):
+    path = tmp_path / "adapting.yaml"
+    path.write_text(yaml.safe_dump(spec), encoding="utf-8")
+    config = ReproduceConfig(experiment=str(path), device="cpu", threads=1, **values)
+    return Bench(load_experiment(str(path)), config, tmp_path / "out")
+
+
+def test_rows_go_on_from_one_training_a_seed(tmp_path):
+    bench = bench_of(tmp_path)
+    first, second, third = bench.cells[:3]
+    other = bench.cells[3]
+    (asked, folder), (_, same), (_, also) = map(bench.lessons.start, (first, second, third))
+    assert asked["settings"]["steps"] == 4  # its own, before those of the scale and the target
+    assert asked["settings"]["lr"] == 0.5
+    assert folder == same == also
+    assert bench.lessons.start(other)[1] == folder.with_name("seed-1")
+    changed = json.loads(json.dumps(ADAPTING))
+    changed["scales"]["smoke"]["starts"]["known"]["settings"]["steps"] = 5
+    assert bench_of(tmp_path, changed).lessons.start(first)[1] != folder
+
+
+def test_settings_of_a_method_go_before_those_of_the_command_and_the_target(tmp_path):
+    bench = bench_of(tmp_path)
+    settings = bench.lessons._settings(bench.cells[1], "train-uda")
+    assert settings == {
+        "method": "regda",
+        "lr": 0.5,
+        "size": 32,
+        "width": 4,
+        "steps": 2,
+        "pretrain_steps": 0,
+        "augment": {"mirror": False, "shift": 0},
+    }
+
+
+def test_files_of_settings_lie_below_the_data_folder(tmp_path):
+    spec = json.loads(json.dumps(ADAPTING))
+    weights = {"backbone_weights": "{data}/weights/net.pth"}
+    spec["scales"]["smoke"]["settings"]["train-uda"]["network"] = weights
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/net.pth").touch()
+    bench = bench_of(tmp_path, spec, data=tmp_path)
+    found = bench.lessons._settings(bench.cells[0], "train-uda")["network"]
+    assert found == {"backbone_weights": tmp_path / "weights/net.pth"}
+    bench = bench_of(tmp_path, spec)
+    with pytest.raises(FlexPoseError, match="no folder of data"):
+        bench.lessons._settings(bench.cells[0], "train-uda")
+
+
+def test_a_row_without_its_start_learns_from_nothing_and_cannot_be_tuned(tmp_path):
+    spec = json.loads(json.dumps(ADAPTING))
+    spec["scales"]["full"] = spec["scales"]["smoke"] | {"starts": {}}
+    bench = bench_of(tmp_path, spec, scale="full")
+    assert bench.lessons.start(bench.cells[0]) == ({}, None)
+    with pytest.raises(ConfigError, match="the start 'known', which the scale has not"):
+        bench.lessons.start(bench.cells[2])
+
+
+def test_rows_that_go_with_nothing_of_their_scale_are_refused(tmp_path):
+    spec = json.loads(json.dumps(ADAPTING))
+    spec["rows"][0]["start"] = "knwon"
+    with pytest.raises(ConfigError, match="one starts from 'knwon'; scales have known"):
+        bench_of(tmp_path, spec)
+    spec["rows"][0] |= {"start": "known", "recipe": "mixup"}
+    with pytest.raises(ConfigError, match="the recipe mixup, its scale the measure pictures"):
+        bench_of(tmp_path, spec)
+    spec["rows"][0]["recipe"] = "uda"
+    spec["scales"]["smoke"]["sources"] = {"coco": {"prior": "body15"}}
+    with pytest.raises(ConfigError, match="The source coco has no pictures"):
+        bench_of(tmp_path, spec).lessons._source_frames(Cell("there", "one", 0))
+
+
+def test_cells_of_earlier_experiments_ask_what_they_asked(tiny, tmp_path):
+    config = ReproduceConfig(experiment=str(tiny), device="cpu", threads=1)
+    bench = Bench(load_experiment(str(tiny)), config, tmp_path)
+    asked = bench._asked(bench.cells[0])
+    assert set(asked) == {"row", "source", "target", "size", "settings", "measure"}
+    assert not {"start", "line", "paper"} & set(asked["row"])
+    assert set(asked["source"]) == {"prior", "poses", "sample", "train"}
+    assert not {"draw", "photographs", "most", "settings"} & set(asked["target"])
+    adapting = bench_of(tmp_path)
+    asked = adapting._asked(adapting.cells[0])
+    assert asked["row"]["start"] == "known"
+    assert asked["source"]["pictures"]["draw"] == FRAME
+    assert asked["start"]["settings"]["steps"] == 4
+
+
+def write_video(path, count, size=48):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = size, size, "yuv420p"
+        for number in range(count):
+            pixels = np.full((size, size, 3), 20 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def test_frames_of_videos_become_pictures_once_and_clips_without_video_are_left_out(tmp_path):
+    body = load_skeleton("body15")
+    clips = ["golf/a.avi"] * 3 + ["golf/b.avi"] * 3 + ["walk/c.avi"] * 2
+    names = [f"{clip}/{number % 3:06d}.png" for number, clip in enumerate(clips)]
+    points = np.random.default_rng(0).uniform(2, 45, (8, 15, 2))
+    poses = PoseSet.create(body, points, (48, 48), image_ids=tuple(names), groups=tuple(clips))
+    write_poses(poses, tmp_path / "labels.json")
+    for clip in ("golf/a.avi", "golf/b.avi"):
+        write_video(tmp_path / "videos" / clip, 4)
+    spec = TargetSpec(poses="labels.json", frames="videos")
+    target = load_target("t", spec, tmp_path, body, tmp_path / "made", True)
+    assert {*target.train.groups, *target.test.groups} == {"golf/a.avi", "golf/b.avi"}
+    assert target.frames == tmp_path / "made" == frames_folder(spec, tmp_path, tmp_path / "made")
+    frames = open_frames(target.frames)
+    assert list(frames.names) == names[:6]  # not the fourth of each, which no label is of
+    assert abs(int(frames.read(1).mean()) - 20) < 4
+    before = (target.frames / names[0]).stat().st_mtime_ns
+    load_target("t", spec, tmp_path, body, tmp_path / "made", True)
+    assert (target.frames / names[0]).stat().st_mtime_ns == before
+    fewer = load_target("t", spec.model_copy(update={"most": 2}), tmp_path, body, tmp_path, True)
+    assert len(fewer.train) == len(fewer.test) == 2
+
+
+def test_of_two_people_in_a_frame_the_larger_is_kept():
+    body = load_skeleton("body15")
+    points = np.random.default_rng(0).uniform(0, 1, (4, 15, 2)) * [[[10]], [[40]], [[30]], [[20]]]
+    boxes = [[0, 0, 10, 10], [0, 0, 5, 40], [0, 0, 30, 9], [0, 0, 20, 20]]
+    poses = PoseSet.create(body, points, (48, 48), image_ids=("a", "a", "b", "b"), boxes=boxes)
+    assert one_a_frame(poses).boxes[:, 3].tolist() == [40, 9]
+    assert len(one_a_frame(PoseSet.create(body, points, (48, 48)))) == 4
+
+
+def domains_as_released(data):
+    """A few frames of SURREAL, LSP, RHD and Hand-3D-Studio, in the files that they come in."""
+    random = np.random.default_rng(0)
+    for clip in ("01_01/01_01_c0001", "02_05/02_05_c0001"):
+        path = data / f"surreal/cmu/train/run0/{clip}_info.mat"
+        write_video(path.with_name(f"{path.name.removesuffix('_info.mat')}.mp4"), 10, 96)
+        joints = random.uniform(10, 80, (2, 24, 10)).round().astype(np.float32)
+        scipy.io.savemat(path, {"joints2D": joints}, do_compression=True)
+    joints = random.uniform(10, 80, (3, 14, 12))
+    joints[2] = 0
+    noise = random.integers(0, 255, (96, 96, 3)).astype(np.uint8)
+    (data / "lsp_dataset/images").mkdir(parents=True)
+    scipy.io.savemat(data / "lsp_dataset/joints.mat", {"joints": joints})
+    for number in range(12):
+        cv2.imwrite(str(data / f"lsp_dataset/images/im{number + 1:04d}.jpg"), noise)
+    hands = {}
+    (data / "RHD_published_v2/training/color").mkdir(parents=True)
+    for number in range(20):
+        uv = np.concatenate([random.uniform(10, 90, (42, 2)), np.ones((42, 1))], axis=1)
+        hands[number] = {"uv_vis": uv, "xyz": np.ones((42, 3)), "K": np.eye(3)}
+        cv2.imwrite(str(data / f"RHD_published_v2/training/color/{number:05d}.png"), noise)
+    path = data / "RHD_published_v2/training/anno_training.pickle"
+    path.write_bytes(pickle.dumps(hands, protocol=2))
+    studio = []
+    for number in range(12):
+        name = f"part{number % 2 + 1}/{number}.jpg"
+        (data / "H3D_crop" / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(data / "H3D_crop" / name), noise)
+        points = random.uniform(10, 80, (21, 2)).tolist()
+        studio.append({"name": name, "without_object": 1, "keypoint2d": points})
+    (data / "H3D_crop/annotation.json").write_text(json.dumps(studio), encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_full_scale_of_domains_reads_its_datasets_as_released(tmp_path):
+    domains_as_released(tmp_path / "data")
+    spec = yaml.safe_load(experiments()["domains"].read_text(encoding="utf-8"))
+    full = spec["scales"]["full"]
+    full["settings"] = {
+        "train-uda": {"size": 32, "width": 4, "steps": 2, "pretrain_steps": 1, "batch_size": 2}
+    }
+    for source in full["sources"].values():
+        source["train"] = {"steps": 2, "width": 8, "latent": 2, **source.get("train", {})}
+    full |= {"rows": ["RegDA + HM"], "seeds": [0], "bins": 3}
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(spec), encoding="utf-8")
+    out = tmp_path / "out"
+    events = reproduce(path, out, scale="full", data=tmp_path / "data")
+    assert isinstance(events[-1], JobFinished), events[-1]
+    cells_done = json.loads((out / "small-full.json").read_text())["cells"]
+    assert {cell["target"] for cell in cells_done} == {"lsp", "h3d"}
+    assert all("eval_pose/3" in cell["metrics"] for cell in cells_done)
+    text = (out / "small-full.md").read_text(encoding="utf-8")
+    assert text.count("6 test poses") == 2
+    assert read_poses(out / "made/rhd-pictures/labels.npz").skeleton.name == "hand21"
+    assert (out / "bins-4.svg").exists()

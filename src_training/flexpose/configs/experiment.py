@@ -21,10 +21,68 @@ Recipe = Literal[
     "aligned",
     "adapt",
     "baseline",
+    "uda",
+    "finetune",
 ]
 
 
-Measure = Literal["distribution", "detector", "pairs-loss"]
+Measure = Literal["distribution", "detector", "pairs-loss", "pictures"]
+
+
+class TargetSpec(ConfigBase):
+    """A domain: shots and lessons come from one part of its clips, test poses from the other."""
+
+    title: str = Field("", title="Title")
+    source: str | None = Field(
+        None, title="Source", description="Whose poses are adapted to it; the first when empty."
+    )
+    poses: Path | None = Field(
+        None,
+        title="Poses",
+        description="A file below the data folder; without one, an embedded sample.",
+    )
+    sample: Literal["mannequin", "faces"] = Field("mannequin", title="Embedded sample")
+    draw: dict[str, Any] = Field(
+        default_factory=dict,
+        title="How the sample is drawn",
+        description="Of the mannequin: seed, clips_per_action, frames_per_clip, image_size.",
+    )
+    test: Path | None = Field(None, title="Test poses", description="Where they are another file.")
+    groups: tuple[str, ...] = Field(
+        (), title="Groups", description="Only clips whose group starts with one of these."
+    )
+    test_groups: tuple[str, ...] = Field(
+        (),
+        title="Test groups",
+        description="Clips whose group starts with one of these are for testing; else half are.",
+    )
+    photographs: bool = Field(
+        False,
+        title="Single photographs",
+        description="Each is a clip of its own; else those of a folder are one, where the file "
+        "does not say.",
+    )
+    read: dict[str, Any] = Field(
+        default_factory=dict, title="Options of the reader", description="Such as grade: A."
+    )
+    frames: Path | None = Field(
+        None,
+        title="Frames",
+        description="Folder of images or videos below the data folder, for detectors.",
+    )
+    most: int = Field(
+        5000, ge=1, title="Poses of a part at most", description="Drawn at random from more."
+    )
+    settings: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        title="Settings by command",
+        description="They go before a row's own; those of the scale go before them.",
+    )
+    studio: dict[str, Any] | None = Field(
+        None,
+        title="Studio",
+        description="Settings of make-studio, which then makes frames and poses.",
+    )
 
 
 class SourceSpec(ConfigBase):
@@ -42,52 +100,22 @@ class SourceSpec(ConfigBase):
     sample: Literal["faces"] | None = Field(
         None, title="Sample", description="Drawn faces instead of files."
     )
+    pictures: TargetSpec | None = Field(
+        None, title="Pictures", description="Labelled frames, for rows of uda and finetune."
+    )
     train: dict[str, Any] = Field(
         default_factory=dict,
         title="Settings of train-prior",
-        description="Where no prior is given.",
+        description="Where no prior is given; of train-vae where there are pictures. Its "
+        "source.skeleton is that of all rows.",
     )
 
     @model_validator(mode="after")
     def _something(self) -> SourceSpec:
-        if self.prior is None and not self.poses and self.sample is None:
-            raise ValueError("a source needs a prior, or poses or a sample to train one on")
+        given = (self.prior, self.poses, self.sample, self.pictures)
+        if not any(given):
+            raise ValueError("a source needs a prior, pictures, or poses or a sample to learn")
         return self
-
-
-class TargetSpec(ConfigBase):
-    """A target domain: shots come from one part of its clips, test poses from the other."""
-
-    title: str = Field("", title="Title")
-    source: str | None = Field(
-        None, title="Source", description="Whose poses are adapted to it; the first when empty."
-    )
-    poses: Path | None = Field(
-        None,
-        title="Poses",
-        description="A file below the data folder; without one, an embedded sample.",
-    )
-    sample: Literal["mannequin", "faces"] = Field("mannequin", title="Embedded sample")
-    test: Path | None = Field(None, title="Test poses", description="Where they are another file.")
-    groups: tuple[str, ...] = Field(
-        (), title="Groups", description="Only clips whose group starts with one of these."
-    )
-    test_groups: tuple[str, ...] = Field(
-        (),
-        title="Test groups",
-        description="Clips whose group starts with one of these are for testing; else half are.",
-    )
-    read: dict[str, Any] = Field(
-        default_factory=dict, title="Options of the reader", description="Such as grade: A."
-    )
-    frames: Path | None = Field(
-        None, title="Frames", description="Folder below the data folder, for detectors."
-    )
-    studio: dict[str, Any] | None = Field(
-        None,
-        title="Studio",
-        description="Settings of make-studio, which then makes frames and poses.",
-    )
 
 
 class RowSpec(ConfigBase):
@@ -100,7 +128,11 @@ class RowSpec(ConfigBase):
         "mean-pose: their mean, which a detector says of every frame; mixup: T*; "
         "mixup-angles, mixup-codes: the same between angles of bones, or between the shots' codes "
         "in the prior; direct: source poses and T*; aligned: true poses of the training clips, "
-        "never counted as best; adapt, baseline: a job, then samples.",
+        "never counted as best; adapt, baseline: a job, then samples; uda: a detector of "
+        "the source's pictures by train-uda; finetune: one of `start` tuned to shots.",
+    )
+    start: str | None = Field(
+        None, title="Start", description="Of uda and finetune: one of the scale's starts."
     )
     source: str | None = Field(
         None, title="Source", description="Name of one of the scale's; the target's when empty."
@@ -116,9 +148,17 @@ class RowSpec(ConfigBase):
         default_factory=dict, title="Settings of the detector, beside the scale's"
     )
     x: float | None = Field(None, title="Place on a curve")
+    line: str = Field("", title="Its curve", description="One for all rows when empty.")
     paper: dict[str, float] = Field(
         default_factory=dict, title="What the paper reports", description="By name of the measure."
     )
+
+
+class StartSpec(ConfigBase):
+    """A detector that several rows go on from: trained once for a target and a seed."""
+
+    command: Literal["train-uda", "train-meta"] = Field("train-uda", title="Command")
+    settings: dict[str, Any] = Field(default_factory=dict, title="Its settings")
 
 
 class ScaleSpec(ConfigBase):
@@ -129,7 +169,8 @@ class ScaleSpec(ConfigBase):
         "distribution",
         title="Measure",
         description="distribution: distances of poses; detector: joints found by a detector that "
-        "was trained with them; pairs-loss: what is left of Eq. 5.",
+        "was trained with them; pairs-loss: what is left of Eq. 5; pictures: joints found by "
+        "detectors of labelled pictures, and by bins of difficulty.",
     )
     reference: Literal["box", "inter-ocular"] = Field(
         "box",
@@ -142,10 +183,18 @@ class ScaleSpec(ConfigBase):
     sources: dict[str, SourceSpec] = Field(title="Sources")
     targets: dict[str, TargetSpec] = Field(title="Targets")
     size: int = Field(5000, ge=10, title="Poses of a row")
+    starts: dict[str, StartSpec] = Field(
+        default_factory=dict,
+        title="Starts",
+        description="By name; where a row's is none of them, it learns from nothing.",
+    )
+    bins: int = Field(25, ge=2, title="Bins of difficulty")
     settings: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         title="Settings by command",
-        description="Of adapt, adapt-baseline, train-detector; they go before a row's own.",
+        description="Of adapt, adapt-baseline, train-detector and so on, or by command and method, "
+        "such as `train-uda regda`; they go before a row's own. Of uda and finetune a text that "
+        "begins with {data}/ is a file below the data folder.",
     )
 
 
@@ -154,15 +203,25 @@ class ExperimentSpec(ConfigBase):
 
     title: str = Field(title="Title")
     about: str = Field(title="What it shows")
-    figure: Literal["none", "pairs", "map", "curve"] = Field(
+    figure: Literal["none", "pairs", "map", "curve", "bins"] = Field(
         "none",
         title="Figure",
-        description="pairs: before, after, nearest shot; map: t-SNE; curve: the measure over rows.",
+        description="pairs: before, after, nearest shot; map: t-SNE; curve: the measure over rows; "
+        "bins: PCK and EvalPose over difficulty, a curve a row.",
     )
     x_label: str = Field("", title="What rows vary, under a curve")
     y_label: str = Field("", title="What a curve shows")
     rows: tuple[RowSpec, ...] = Field(title="Rows", min_length=1)
     scales: dict[Literal["smoke", "reduced", "full"], ScaleSpec] = Field(title="Scales")
+
+    @model_validator(mode="after")
+    def _known_starts(self) -> ExperimentSpec:
+        known = {name for scale in self.scales.values() for name in scale.starts}
+        for row in self.rows:
+            if row.start is not None and row.start not in known:
+                there = ", ".join(sorted(known)) or "none"
+                raise ValueError(f"{row.name} starts from {row.start!r}; scales have {there}")
+        return self
 
 
 class ReproduceConfig(JobConfig):

@@ -150,7 +150,13 @@ class UdaConfig(JobConfig):
     """Learn to read poses off frames without labels, from labelled frames of another domain."""
 
     source: FramesConfig = Field(title="Source", description="The labelled frames.")
-    labels: Path = Field(title="Labels of the source", description="Its skeleton is learned.")
+    labels: Path = Field(title="Labels of the source")
+    skeleton: str | None = Field(
+        None,
+        title="Skeleton that is learned",
+        description="A name or a YAML file; all labels are mapped to it. That of the source's "
+        "labels when empty.",
+    )
     target: FramesConfig = Field(title="Target", description="The frames without labels.")
     target_labels: Path | None = Field(
         None, title="Labels of the target", description="For the method `oracle` alone."
@@ -178,6 +184,17 @@ class UdaConfig(JobConfig):
         title="Method",
         description="source-only and oracle learn from labels of the source and of the target "
         "alone, as a bound below and above.",
+    )
+    start: Path | None = Field(
+        None,
+        title="Start from",
+        description="A detector of the same network and loss, such as one of source-only; the "
+        "steps on the source alone are then best 0.",
+    )
+    loss: Literal["mse", "kl"] = Field(
+        "mse",
+        title="Loss of source-only and oracle",
+        description="As that of train-detector's heatmaps. RegDA's is kl, UDAPE's mse.",
     )
     sampling: Literal["uniform", "cl", "hm"] = Field(
         "uniform",

@@ -1,4 +1,4 @@
-"""What bins of difficulty hold: their spread, their likeness, and poses from them."""
+"""Bins of difficulty: what they hold, and how well detectors do in each."""
 
 from __future__ import annotations
 
@@ -9,9 +9,18 @@ from numpy.typing import NDArray
 
 from flexpose.evaluation.eval_pose import eval_pose
 from flexpose.evaluation.figures import box_figure, heat_figure, pose_sheet
+from flexpose.evaluation.keypoints import matched
 from flexpose.evaluation.report import markdown_table, write_report
+from flexpose.geometry import boxes_to_crops, tight_boxes
+from flexpose.poseset import PoseSet
 from flexpose.skeleton import Skeleton
 
+_LIMBS = tuple(
+    f"{side}_{joint}"
+    for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    for side in ("left", "right")
+)
+_NEAR = 0.05  # of a crop's side
 _PAIRS = 200  # pairs of poses of two bins whose likeness is taken
 _SHOWN = 16
 
@@ -78,3 +87,51 @@ def likeness(
             values = eval_pose(poses[first], poses[second], skeleton, centred=True)
             alike[one, other] = alike[other, one] = values.mean()
     return alike
+
+
+def transfer_figures(
+    found: PoseSet, truth: PoseSet, bins: NDArray[np.intp] | None = None
+) -> dict[str, float]:
+    """How well poses are found, as domain adaptation counts it; over all, and in each bin.
+
+    Parameters
+    ----------
+    found : one prediction an image; an image without one has no joint that is near
+    truth : with the boxes that were cropped, else those of the joints
+    bins : int (N,), difficulty of the true poses, 0 the easiest
+
+    Returns
+    -------
+    ``pck_crop``: the share of joints within .05 of the crop's side, mean over shoulders, elbows,
+    wrists, hips, knees and ankles where the skeleton has them all, else over all joints (RegDA and
+    UDAPE, without their rounding to cells); ``eval_pose``: the mean centred EvalPose; and both as
+    ``pck_crop/1``, ``eval_pose/1`` and so on for each bin, from 1 on
+
+    Raises
+    ------
+    PoseShapeError : skeletons or images do not fit each other.
+    """
+    points = matched(found, truth)
+    boxes = truth.boxes if truth.boxes is not None else tight_boxes(truth.keypoints)
+    sides = boxes_to_crops(boxes)[:, 2]
+    distance = np.linalg.norm(points - truth.keypoints, axis=2)
+    near = np.where(np.isfinite(distance), distance, np.inf) <= _NEAR * sides[:, None]
+    joints = truth.skeleton.joints
+    whole = set(_LIMBS) <= set(joints)
+    counted = [joints.index(name) for name in (_LIMBS if whole else joints)]
+    near, labelled = near[:, counted], truth.labelled[:, counted]
+    alike = eval_pose(points, truth.keypoints, truth.skeleton, centred=True, undefined=0.0)
+
+    def figures(rows: NDArray[np.bool_], ending: str) -> dict[str, float]:
+        some = labelled[rows]
+        known = some.any(axis=0)
+        shares = (near[rows] & some).sum(axis=0)[known] / some.sum(axis=0)[known]
+        return {
+            f"pck_crop{ending}": float(shares.mean()),
+            f"eval_pose{ending}": float(alike[rows].mean()),
+        }
+
+    values = figures(np.ones(len(truth), dtype=bool), "")
+    for number in range(0 if bins is None else int(bins.max()) + 1):
+        values |= figures(np.asarray(bins == number), f"/{number + 1}")
+    return values

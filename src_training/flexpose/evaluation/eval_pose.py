@@ -81,6 +81,7 @@ def eval_pose(
     skeleton: Skeleton,
     *,
     centred: bool = False,
+    undefined: float | None = None,
 ) -> Floats:
     """EvalPose: cosine similarity of the joint-angle vectors of pairs of poses, row by row.
 
@@ -94,6 +95,8 @@ def eval_pose(
     ----------
     poses, others : float (N, J, 2), any space; NaN where not labelled
     centred : subtract each vector's mean
+    undefined : what pairs score that cannot be compared, such as a prediction whose joints all
+        lie in one place; such pairs are refused when None
 
     Returns
     -------
@@ -110,17 +113,21 @@ def eval_pose(
     first, second = joint_angles(poses, skeleton), joint_angles(others, skeleton)
     shared = np.isfinite(first) & np.isfinite(second)
     count = shared.sum(axis=1)
-    _refuse(count < 2, "holds two poses that share fewer than two joint angles")
+    if undefined is None:
+        _refuse(count < 2, "holds two poses that share fewer than two joint angles")
     first, second = np.where(shared, first, 0.0), np.where(shared, second, 0.0)
     if centred:
-        first = np.where(shared, first - first.sum(axis=1, keepdims=True) / count[:, None], 0.0)
-        second = np.where(shared, second - second.sum(axis=1, keepdims=True) / count[:, None], 0.0)
+        many = np.maximum(count, 1)[:, None]
+        first = np.where(shared, first - first.sum(axis=1, keepdims=True) / many, 0.0)
+        second = np.where(shared, second - second.sum(axis=1, keepdims=True) / many, 0.0)
     length = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     # angles are of order 100 degrees: below this only rounding is left of their differences
-    _refuse(
-        length < 1e-9, "holds a pose whose angles are all equal, so its similarity is not defined"
-    )
-    return np.asarray(np.clip((first * second).sum(axis=1) / length, -1.0, 1.0))
+    flat = length < 1e-9
+    if undefined is None:
+        _refuse(flat, "holds a pose whose angles are all equal, so its similarity is not defined")
+    cosine = (first * second).sum(axis=1) / np.where(flat, 1.0, length)
+    scores = np.clip(cosine, -1.0, 1.0)
+    return np.asarray(np.where(flat | (count < 2), undefined or 0.0, scores))
 
 
 def bone_lengths(keypoints: NDArray[np.floating], skeleton: Skeleton) -> Floats:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,14 +21,22 @@ from numpy.typing import NDArray
 
 from flexpose.commands import find_command, resolve
 from flexpose.compute import generator_for, resolve_device
-from flexpose.configs.base import load_config, read_values
-from flexpose.configs.experiment import ExperimentSpec, ReproduceConfig, RowSpec, SourceSpec
+from flexpose.configs.base import ConfigBase, load_config, read_values
+from flexpose.configs.experiment import (
+    ExperimentSpec,
+    ReproduceConfig,
+    RowSpec,
+    SourceSpec,
+    TargetSpec,
+)
 from flexpose.configs.prior import SourceConfig
 from flexpose.errors import ConfigError, FlexPoseError
+from flexpose.evaluation.difficulty import transfer_figures
 from flexpose.evaluation.distributions import compare
 from flexpose.evaluation.keypoints import score_keypoints
 from flexpose.events import JobEvent, StepCompleted
-from flexpose.experiments.domains import Target, below, load_target
+from flexpose.experiments.domains import Target, below, joined, load_target, plain
+from flexpose.experiments.lessons import Job, Lessons
 from flexpose.geometry import FILL, canvas_poses, normalised
 from flexpose.io.base import atomic_write_text, read_poses, write_poses
 from flexpose.jobs import CancelToken, recorded, run_to_completion
@@ -59,7 +67,7 @@ class Cell:
     @property
     def folder(self) -> str:
         """Its place below the experiment's folder."""
-        return f"cells/{_plain(self.target)}/{_plain(self.row)}/seed-{self.seed}"
+        return f"cells/{plain(self.target)}/{plain(self.row)}/seed-{self.seed}"
 
 
 class Bench:
@@ -78,6 +86,13 @@ class Bench:
                 f"It has {', '.join(spec.scales)}.",
             )
         self.scale = spec.scales[config.scale]
+        learned = self.scale.measure == "pictures"
+        for row in {cell.row: self.row(cell) for cell in self.cells}.values():
+            if (row.recipe in ("uda", "finetune")) != learned:
+                raise ConfigError(
+                    f"The row {row.name} has the recipe {row.recipe}, its scale the measure "
+                    f"{self.scale.measure}; uda and finetune go with pictures, others do not."
+                )
         self._targets: dict[str, Target] = {}
         self._sources: dict[str, NDArray[np.float32]] = {}
 
@@ -101,25 +116,36 @@ class Bench:
 
     # ------------------------------------------------------------ what cells share
 
-    def shared(self) -> list[tuple[str, Path, dict[str, Any]]]:
-        """Jobs that must be done before any cell: command, run folder, settings."""
-        jobs = []
+    def shared(self) -> Iterator[Job]:
+        """Jobs that must be done before any cell, one by one: the next may need the last."""
         for name in dict.fromkeys(cell.target for cell in self.cells):
-            spec = self.scale.targets[name]
-            if spec.studio is not None:
-                motion = [below(self.config.data, Path(p)) for p in spec.studio["motion"]]
-                jobs.append(("make-studio", self._made(name), {**spec.studio, "motion": motion}))
-        for name in dict.fromkeys(self._source_name(cell) for cell in self.cells):
+            yield from self._studio(name, self.scale.targets[name])
+        for name in dict.fromkeys(self.source_name(cell) for cell in self.cells):
             source = self.scale.sources[name]
-            if source.prior is None:
+            if source.pictures is not None:
+                yield from self._studio(f"{name} pictures", source.pictures)
+                yield from self.lessons.of_source(name)
+            elif source.prior is None:
                 settings = joined({"source": {"poses": self._source_file(name)}}, source.train)
-                jobs.append(("train-prior", self.out / "priors" / name, settings))
-        return jobs
+                yield "train-prior", self.out / "priors" / name, settings
+        if self.scale.measure == "pictures":
+            yield from self.lessons.starts()
 
-    def _made(self, target: str) -> Path:
-        return self.out / "made" / _plain(target)
+    def _studio(self, name: str, spec: TargetSpec) -> Iterator[Job]:
+        if spec.studio is not None:
+            motion = [below(self.config.data, Path(p)) for p in spec.studio["motion"]]
+            yield "make-studio", self.made(name), {**spec.studio, "motion": motion}
 
-    def _source_name(self, cell: Cell) -> str:
+    @cached_property
+    def lessons(self) -> Lessons:
+        """What detectors of labelled pictures learn from."""
+        return Lessons(self)
+
+    def made(self, name: str) -> Path:
+        """Folder of frames that were made for a domain."""
+        return self.out / "made" / plain(name)
+
+    def source_name(self, cell: Cell) -> str:
         """The row's source, else the target's, else the scale's first."""
         named = self.row(cell).source or self.scale.targets[cell.target].source
         return named or next(iter(self.scale.sources))
@@ -135,7 +161,7 @@ class Bench:
         joined = self.out / "made" / f"{name}.npz"
         if not joined.exists():
             joined.parent.mkdir(parents=True, exist_ok=True)
-            skeleton = load_skeleton(self._skeleton_name(source))
+            skeleton = load_skeleton(self.skeleton_name(source))
             parts = [map_poses(read_poses(path), skeleton) for path in paths]
             write_poses(PoseSet.concat(parts), joined)
         return joined
@@ -148,12 +174,13 @@ class Bench:
             write_poses(face_frames(1, people=64, frames=8, image_size=CANVAS).poses, path)
         return path
 
-    def _skeleton_name(self, source: SourceSpec) -> str:
+    def skeleton_name(self, source: SourceSpec) -> str:
+        """Whose joints a source without a prior has."""
         return str(source.train.get("source", {}).get("skeleton", "body15"))
 
     def prior_name(self, cell: Cell) -> str:
         """What ``--prior`` has to be for a cell."""
-        name = self._source_name(cell)
+        name = self.source_name(cell)
         return self.scale.sources[name].prior or str(self.out / "priors" / name)
 
     def prior(self, cell: Cell) -> Prior:
@@ -163,20 +190,24 @@ class Bench:
         """A target domain, read once."""
         if name not in self._targets:
             first = next(cell for cell in self.cells if cell.target == name)
-            skeleton = self.prior(first).skeleton
-            spec, made = self.scale.targets[name], self._made(name)
-            seen = self.scale.measure == "detector"
+            source = self.scale.sources[self.source_name(first)]
+            if source.pictures is not None:
+                skeleton = load_skeleton(self.skeleton_name(source))
+            else:
+                skeleton = self.prior(first).skeleton
+            spec, made = self.scale.targets[name], self.made(name)
+            seen = self.scale.measure in ("detector", "pictures")
             self._targets[name] = load_target(name, spec, self.config.data, skeleton, made, seen)
         return self._targets[name]
 
     def source_poses(self, cell: Cell) -> NDArray[np.float32]:
         """Poses of a cell's source, (n, J, 2) normalised; the prior's own sample without a file."""
-        name = self._source_name(cell)
+        name = self.source_name(cell)
         if name not in self._sources:
             source = self.scale.sources[name]
             if source.poses or source.sample:
                 file = SourceConfig(
-                    poses=self._source_file(name), skeleton=self._skeleton_name(source)
+                    poses=self._source_file(name), skeleton=self.skeleton_name(source)
                 )
                 self._sources[name] = load_source(file).keypoints.numpy()
             else:
@@ -214,20 +245,30 @@ class Bench:
     def _asked(self, cell: Cell) -> dict[str, Any]:
         """The settings that decide a cell's result."""
         row = self.row(cell)
-        source = self.scale.sources[self._source_name(cell)]
-        return {
-            "row": row.model_dump(mode="json", exclude={"paper"}),
-            "source": source.model_dump(mode="json"),
-            "target": self.scale.targets[cell.target].model_dump(mode="json"),
+        source = self.scale.sources[self.source_name(cell)]
+        asked = {
+            "row": _said(row, {"start", "line"}, {"paper"}),
+            "source": _said(source, {"pictures"}),
+            "target": _said(
+                self.scale.targets[cell.target], {"draw", "photographs", "most", "settings"}
+            ),
             "size": self.scale.size,
             "settings": json.loads(json.dumps(self.scale.settings, default=str)),
             "measure": self.scale.measure,
         }
+        if self.scale.measure == "pictures":
+            asked |= {"start": self.lessons.start(cell)[0], "bins": self.scale.bins}
+        return asked
 
     def _measured(self, cell: Cell, folder: Path, cancel: CancelToken) -> Mapping[str, float]:
         row, target = self.row(cell), self.target(cell.target)
         if self.scale.measure == "pairs-loss":
             return {"pairs": self.adapted(cell, cancel)["pairs"]}
+        if self.scale.measure == "pictures":
+            model = self.lessons.learn(cell, folder / "detector", cancel)
+            found = self.predicted(model, target, folder, cancel)
+            bins = self.lessons.difficulty(cell)
+            return transfer_figures(found, target.test, bins) | self._scored(found, target)
         poses = self.poses(cell, cancel)
         made = canvas_poses(poses, target.test.skeleton, CANVAS)
         if self.scale.measure == "distribution":
@@ -308,22 +349,25 @@ class Bench:
         for name, poses in (
             ("shots", target.shots(row.shots, cell.seed)),
             ("train", target.train),
-            ("test", target.test),
         ):
             write_poses(poses, folder / f"{name}.json")
-        crops = {"path": target.frames, "crop": "boxes"}
         settings = joined(row.detector, self.scale.settings.get("train-detector", {}))
         own = {
-            "frames": {**crops, "boxes": folder / "train.json"},
+            "frames": {"path": target.frames, "crop": "boxes", "boxes": folder / "train.json"},
             "shots": folder / "shots.json",
             "poses": folder / "poses.npz",
             "seed": cell.seed,
         }
         self.job("train-detector", folder / "detector", {**own, **settings}, cancel)
+        return self.predicted(folder / "detector", target, folder, cancel)
+
+    def predicted(self, model: Path, target: Target, folder: Path, cancel: CancelToken) -> PoseSet:
+        """What a detector finds in the test frames."""
+        write_poses(target.test, folder / "test.json")
         found = folder / "found.json"
         settings = {
-            "model": folder / "detector",
-            "frames": {**crops, "boxes": folder / "test.json"},
+            "model": model,
+            "frames": {"path": target.frames, "crop": "boxes", "boxes": folder / "test.json"},
             "out": found,
             "overwrite": True,
             "rounds": 1,
@@ -349,7 +393,7 @@ class Bench:
         values = {"device": self.config.device, "threads": self.config.threads}
         if name := settings.pop("config", None):  # a preset, as on the command line
             values |= read_values(preset(command, str(name)))
-        config = load_config(resolve(row.config), overrides={**values, **settings})
+        config = load_config(resolve(row.config), overrides=joined(values, settings))
         started = (folder / "config.yaml").is_file()
         run = RunDir.open(folder) if started else RunDir.create(command, folder)
         run.begin(config)
@@ -378,16 +422,15 @@ def _in_boxes(pose: NDArray[np.float32], frames: PoseSet) -> PoseSet:
     return PoseSet.create(frames.skeleton, keypoints, frames.image_size, image_ids=frames.image_ids)
 
 
-def joined(settings: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of which some are replaced, also inside of settings."""
-    both = {**settings, **over}
-    for key in settings.keys() & over.keys():
-        if isinstance(settings[key], Mapping) and isinstance(over[key], Mapping):
-            both[key] = joined(settings[key], over[key])
-    return both
+def _said(spec: ConfigBase, later: set[str], never: Set[str] = frozenset()) -> dict[str, Any]:
+    """What a spec says; of fields that came later only what is not their default.
 
-
-def _plain(name: str) -> str:
-    """A name that can be a folder's."""
-    kept = "".join(c if c.isalnum() else "-" for c in name.lower())
-    return "-".join(part for part in kept.split("-") if part)
+    So cells that were finished before these fields came are still known.
+    """
+    fields = type(spec).model_fields
+    unsaid = {
+        name
+        for name in later
+        if getattr(spec, name) == fields[name].get_default(call_default_factory=True)
+    }
+    return spec.model_dump(mode="json", exclude=unsaid | never)

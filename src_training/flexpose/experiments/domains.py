@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from flexpose.configs.experiment import TargetSpec
 from flexpose.errors import FlexPoseError
+from flexpose.frames import open_frames
+from flexpose.frames.images import only_videos
 from flexpose.geometry import tight_boxes
-from flexpose.io.base import read_poses, recognised
+from flexpose.io.base import atomic_write_bytes, read_poses, recognised
 from flexpose.mannequin import mannequin_frames
 from flexpose.mannequin.faces import face_frames
 from flexpose.mapping import map_poses
 from flexpose.poseset import PoseSet
 from flexpose.skeleton import Skeleton
-
-MAX_POSES = 5000
-"""Of a part, drawn at random: distances need no more, and cost the square of it."""
 
 
 @dataclass(frozen=True)
@@ -84,27 +85,87 @@ def load_target(
         )
         return Target(title, train, test, made)
     if spec.poses is None:
-        sample = face_frames(0, yaw_deg=30) if spec.sample == "faces" else mannequin_frames(0)
-        if seen and not any(made.glob("*.coco.json")):
-            sample.write(made)
-        poses = _ready(sample.poses, skeleton)
-        held = _held_out(poses, spec.test_groups, name)
-        if spec.sample == "mannequin":
-            held = np.array([str(group).endswith("_2") for group in poses.groups or ()])
-        return Target(title, poses[~held], poses[held], made)
-    poses = _ready(_read(below(data, spec.poses), spec.read), skeleton, spec.groups)
+        return _sample(title, spec, skeleton, made, seen)
     frames = below(data, spec.frames) if spec.frames is not None else None
+    videos = frames if frames is not None and only_videos(frames) else None
+
+    def read(path: Path) -> PoseSet:
+        poses = _read(below(data, path), spec.read, None if videos else frames)
+        if spec.photographs and poses.image_ids is not None:
+            poses = replace(poses, groups=poses.image_ids)
+        poses = _ready(poses, skeleton, spec.groups)
+        if videos is not None:
+            poses = with_frame(poses, videos)
+        return one_a_frame(poses) if seen else poses
+
     if spec.test is not None:
-        other = _ready(_read(below(data, spec.test), spec.read), skeleton, spec.groups)
-        return Target(title, poses, other, frames)
-    held = _held_out(poses, spec.test_groups, name)
-    return Target(title, _some(poses[~held]), _some(poses[held]), frames)
+        train, test = read(spec.poses), read(spec.test)
+    else:
+        poses = read(spec.poses)
+        held = _held_out(poses, spec.test_groups, name)
+        train, test = (_some(part, spec.most) for part in (poses[~held], poses[held]))
+    if videos is not None and seen:
+        frames = stills(videos, [*(train.image_ids or ()), *(test.image_ids or ())], made)
+    return Target(title, train, test, frames)
 
 
-def _read(path: Path, options: dict[str, Any]) -> PoseSet:
+def _sample(title: str, spec: TargetSpec, skeleton: Skeleton, made: Path, seen: bool) -> Target:
+    """A target of the embedded sample, whose frames are drawn into a folder."""
+    faces = spec.sample == "faces"
+    sample = face_frames(0, yaw_deg=30) if faces else mannequin_frames(**spec.draw)
+    if seen and not any(made.glob("*.coco.json")):
+        sample.write(made)
+    poses = _ready(sample.poses, skeleton)
+    held = np.array([str(group).endswith("_2") for group in poses.groups or ()])
+    if faces or not held.any():
+        held = _held_out(poses, spec.test_groups, title)
+    return Target(title, poses[~held], poses[held], made)
+
+
+def frames_folder(spec: TargetSpec, data: Path | None, made: Path) -> Path:
+    """Where a domain's frames lie: where they were made, or taken out of videos, or were found."""
+    frames = made if spec.frames is None else below(data, spec.frames)
+    return made if frames == made or only_videos(frames) else frames
+
+
+def with_frame(poses: PoseSet, videos: Path) -> PoseSet:
+    """Poses whose video is there; sets of labels know more clips than sets of videos."""
+    names = poses.image_ids or ()
+    there = {clip: (videos / clip).is_file() for clip in {n.rpartition("/")[0] for n in names}}
+    return poses[np.array([there[name.rpartition("/")[0]] for name in names], dtype=bool)]
+
+
+def one_a_frame(poses: PoseSet) -> PoseSet:
+    """Of the people in a frame the largest, for detectors find one."""
+    if poses.image_ids is None or poses.boxes is None:
+        return poses
+    largest = np.argsort(-poses.boxes[:, 2:].max(axis=1), kind="stable")
+    _, first = np.unique(np.array(poses.image_ids)[largest], return_index=True)
+    return poses[np.sort(largest[first])]
+
+
+def stills(videos: Path, names: Iterable[str], folder: Path) -> Path:
+    """Write frames of a folder of videos as pictures; to read videos again and again takes long.
+
+    Returns
+    -------
+    the folder of the pictures, which have the names of the frames
+    """
+    missing = {name for name in names if not (folder / name).exists()}
+    if missing:
+        frames = open_frames(videos)
+        for index, name in enumerate(frames.names):
+            if name in missing:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                _, png = cv2.imencode(".png", frames.read(index)[..., ::-1])
+                atomic_write_bytes(folder / name, png.tobytes())
+    return folder
+
+
+def _read(path: Path, options: dict[str, Any], images: Path | None) -> PoseSet:
     if not options:
-        return read_poses(path)
-    return recognised(path).read(path, **options)
+        return read_poses(path, image_root=images)
+    return recognised(path).read(path, image_root=images, **options)
 
 
 def _prefixed(poses: PoseSet, part: str) -> PoseSet:
@@ -138,6 +199,21 @@ def _held_out(poses: PoseSet, prefixes: tuple[str, ...], name: str) -> np.ndarra
     return held
 
 
-def _some(poses: PoseSet) -> PoseSet:
-    rows = np.random.default_rng(1).permutation(len(poses))[:MAX_POSES]
+def _some(poses: PoseSet, most: int) -> PoseSet:
+    rows = np.random.default_rng(1).permutation(len(poses))[:most]
     return poses[np.sort(rows)]
+
+
+def joined(settings: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of which some are replaced, also inside of settings."""
+    both = {**settings, **over}
+    for key in settings.keys() & over.keys():
+        if isinstance(settings[key], Mapping) and isinstance(over[key], Mapping):
+            both[key] = joined(settings[key], over[key])
+    return both
+
+
+def plain(name: str) -> str:
+    """A name that can be a folder's."""
+    kept = "".join(c if c.isalnum() else "-" for c in name.lower())
+    return "-".join(part for part in kept.split("-") if part)

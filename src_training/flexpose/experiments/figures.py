@@ -29,6 +29,9 @@ def draw(bench: Bench, out: Path, results: list[dict[str, Any]], cancel: CancelT
     if bench.spec.figure == "curve":
         _curve(bench, out, results)
         return
+    if bench.spec.figure == "bins":
+        _bins(bench, out, results)
+        return
     first: dict[tuple[str, str], Cell] = {}
     for cell in bench.cells:
         if bench.row(cell).recipe in ("adapt", "baseline"):
@@ -83,19 +86,43 @@ def _map(bench: Bench, cell: Cell, stem: Path, cancel: CancelToken) -> None:
 
 
 def _curve(bench: Bench, out: Path, results: list[dict[str, Any]]) -> None:
-    """The measure over what rows vary, ``x`` of each, a curve a target."""
-    key = {"pairs-loss": "pairs", "detector": "pck@.1"}.get(bench.scale.measure, "energy_distance")
-    places = {row.name: row.x for row in bench.spec.rows}
-    curves = {}
-    for target in bench.scale.targets:
-        values: dict[float, list[float]] = defaultdict(list)
-        for result in results:
-            x = places[result["row"]]
-            if result["target"] == target and x is not None:
-                values[x].append(result["metrics"][key])
-        if values:
-            xs = sorted(values)
-            curves[target] = (xs, [float(np.mean(values[x])) for x in xs])
+    """The measure over what rows vary, ``x`` of each, a curve a target and ``line`` of rows."""
+    measures = {"pairs-loss": "pairs", "detector": "pck@.1", "pictures": "oks_ap"}
+    key = measures.get(bench.scale.measure, "energy_distance")
+    known = {row.name: row for row in bench.spec.rows}
+    values: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for result in results:
+        row = known[result["row"]]
+        names = [row.line] if row.line else []
+        if not names or len(bench.scale.targets) > 1:
+            names.append(result["target"])
+        if row.x is not None:
+            values[", ".join(names)][row.x].append(result["metrics"][key])
+    curves = {
+        name: (sorted(found), [float(np.mean(found[x])) for x in sorted(found)])
+        for name, found in values.items()
+    }
     for suffix in SUFFIXES:
         path = out / f"curve.{suffix}"
         curve_figure(curves, path, x_label=bench.spec.x_label, y_label=bench.spec.y_label)
+
+
+def _bins(bench: Bench, out: Path, results: list[dict[str, Any]]) -> None:
+    """PCK and EvalPose over bins of difficulty, a curve a row, two figures a target."""
+    number = 0
+    for target, spec in bench.scale.targets.items():
+        for key, label in (("pck_crop", "PCK@.05 of the crop"), ("eval_pose", "EvalPose, centred")):
+            values: dict[str, list[list[float]]] = defaultdict(list)
+            for result in results:
+                if result["target"] == target:
+                    own, places = result["metrics"], range(1, bench.scale.bins + 1)
+                    values[result["row"]].append([own[f"{key}/{n}"] for n in places])
+            number += 1
+            curves = {
+                name: (np.arange(1, bench.scale.bins + 1), np.mean(runs, axis=0))
+                for name, runs in values.items()
+            }
+            for suffix in SUFFIXES:
+                path = out / f"bins-{number}.{suffix}"
+                title, x_label = spec.title or target, "bin of difficulty, the easiest first"
+                curve_figure(curves, path, title=title, x_label=x_label, y_label=label)

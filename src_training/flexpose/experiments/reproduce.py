@@ -49,6 +49,13 @@ FACES = (
     Column("whole@.2", "PCK20: all joints within .2 of the image", "high"),
     Column("distance_128", "distance, px at 128", "low", 2),
 )
+PICTURES = (
+    Column("pck_crop", "PCK@.05 of the crop, limbs", "high"),
+    Column("eval_pose", "EvalPose, centred", "high"),
+    Column("pck@.1", "PCK@.1 of the box", "high"),
+    Column("oks_ap", "OKS AP", "high"),
+    Column("oks_ar", "OKS AR", "high"),
+)
 PAIRS = (Column("pairs", "what is left of Eq. 5", "low", 4),)
 _BESIDE = ("energy_distance", "precision", "recall")
 """What a detector's table tells of the poses that it learned from."""
@@ -183,6 +190,8 @@ def _write(bench: Bench, out: Path, results: list[dict[str, Any]]) -> None:
 def _columns(scale: ScaleSpec) -> tuple[Column, ...]:
     if scale.measure == "pairs-loss":
         return PAIRS
+    if scale.measure == "pictures":
+        return PICTURES
     if scale.measure == "distribution":
         return COLUMNS
     beside = tuple(column for column in COLUMNS if column.key in _BESIDE)
@@ -206,7 +215,11 @@ def markdown(bench: Bench, results: list[dict[str, Any]]) -> str:
         *(Column(f"paper {key}", f"paper: {key}", digits=3) for key in reported),
     ]
     paper = {row.name: {f"paper {k}": v for k, v in row.paper.items()} for row in spec.rows}
-    unranked = [row.name for row in spec.rows if row.recipe == "aligned"]
+    unranked = [
+        row.name
+        for row in spec.rows
+        if row.recipe == "aligned" or row.settings.get("method") == "oracle"
+    ]
     for target in scale.targets:
         rows: dict[str, list[dict[str, float]]] = {}
         for result in results:
@@ -220,4 +233,20 @@ def markdown(bench: Bench, results: list[dict[str, Any]]) -> str:
             parts.append(
                 f"\n## {title}\n\n{tested} test poses of clips that give no shots.\n\n{table}"
             )
+            if spec.figure == "bins":
+                parts += _by_difficulty(rows, scale.bins, unranked)
     return "".join(parts)
+
+
+def _by_difficulty(
+    rows: dict[str, list[dict[str, float]]], bins: int, unranked: list[str]
+) -> list[str]:
+    """A table for each measure that is told of bins; those of the easiest poses stand first."""
+    tables = []
+    for column in PICTURES[:2]:
+        numbers = [
+            Column(f"{column.key}/{n + 1}", str(n + 1), column.best, digits=2) for n in range(bins)
+        ]
+        table = summary_table(rows, numbers, unranked=unranked)
+        tables.append(f"\n{column.title}, by bins of difficulty, the easiest first:\n\n{table}")
+    return tables

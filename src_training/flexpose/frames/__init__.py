@@ -1,6 +1,6 @@
-"""Where frames come from: a folder of images, a video, or the images that a COCO file lists.
+"""Where frames come from: a folder of images or videos, a video, the images that a COCO file lists.
 
-``open_frames(path)`` picks one of the three by what the path is. Opening reads names only; each
+``open_frames(path)`` picks one of them by what the path is. Opening reads names only; each
 frame is read when it is asked for, and the last ones are kept within a fixed number of bytes.
 """
 
@@ -10,14 +10,15 @@ from pathlib import Path
 
 from flexpose.errors import DataFormatError
 from flexpose.frames.base import IMAGE_SUFFIXES, VIDEO_SUFFIXES, FrameSource
-from flexpose.frames.images import CocoFrames, FolderFrames
+from flexpose.frames.images import CocoFrames, FolderFrames, only_videos
 from flexpose.frames.video import VideoFrames
+from flexpose.frames.video_folder import VideoFolder
 
-__all__ = ["CocoFrames", "FolderFrames", "FrameSource", "VideoFrames", "open_frames"]
+__all__ = ["CocoFrames", "FolderFrames", "FrameSource", "VideoFolder", "VideoFrames", "open_frames"]
 
 
 def open_frames(path: Path | str, image_root: Path | str | None = None) -> FrameSource:
-    """Open a folder of images, a video, or a COCO file (``.json``) with its images.
+    """Open a folder of images, or of videos alone, a video, or a COCO file with its images.
 
     Parameters
     ----------
@@ -25,11 +26,12 @@ def open_frames(path: Path | str, image_root: Path | str | None = None) -> Frame
 
     Raises
     ------
-    DataFormatError : the path is missing, is none of the three, or holds no frames.
+    DataFormatError : the path is missing, is none of these, or holds no frames.
     """
     path = Path(path)
     if path.is_dir():
-        return FolderFrames(path)
+        videos = only_videos(path)
+        return VideoFolder(path, videos) if videos else FolderFrames(path)
     if not path.exists():
         raise DataFormatError(path, "", "does not exist.")
     suffix = path.suffix.lower()

@@ -85,15 +85,13 @@ class FolderFrames(_ImageFiles):
     def __init__(self, path: Path | str, *, cache_bytes: int = CACHE_BYTES) -> None:
         root = Path(path).absolute()
         notes = Notes()
-        files = list(_files(root, notes))
+        files = _files(root, notes)
         names = sorted((name for name in files if _suffix(name) in IMAGE_SUFFIXES), key=natural_key)
         if not names:
-            videos = any(_suffix(name) in VIDEO_SUFFIXES for name in files)
             raise DataFormatError(
                 root,
                 "",
                 f"holds no images; looked for {', '.join(IMAGE_SUFFIXES)}, in its folders too.",
-                "It holds videos: open one of them by itself." if videos else "",
             )
         super().__init__(root, names, f"{_images(names)} in {root}", notes, cache_bytes)
 
@@ -127,6 +125,22 @@ class CocoFrames(_ImageFiles):
                 path, "", f"none of its images lies in {root}.", "Name the folder of the images."
             )
         super().__init__(root, names, f"{_images(names)} of {path}", Notes(), cache_bytes)
+
+
+def only_videos(path: Path) -> tuple[str, ...]:
+    """Names of the videos below a folder, in natural order; none where it holds images too.
+
+    Raises
+    ------
+    DataFormatError : the folder cannot be read.
+    """
+    videos = []
+    for name in _files(path.absolute(), Notes()):
+        if _suffix(name) in IMAGE_SUFFIXES:
+            return ()
+        if _suffix(name) in VIDEO_SUFFIXES:
+            videos.append(name)
+    return tuple(sorted(videos, key=natural_key))
 
 
 def read_image(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:

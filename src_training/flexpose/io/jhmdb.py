@@ -55,6 +55,7 @@ def read_jhmdb(
     image_root: Path | None = None,
     grade: str | None = None,
     static: bool | None = None,
+    names: str = "{clip}/{frame}",
 ) -> PoseSet:
     """Read frames in file order; ``groups`` are clips, ``image_ids`` are "clip/frame".
 
@@ -64,15 +65,17 @@ def read_jhmdb(
     ----------
     grade : keep clips of this grade of the ``.npz`` only ("A" is the better one)
     static : keep clips with (or without) a resting camera, by ``clips.csv`` beside the ``.npz``
+    names : how frames are called instead, such as "{clip}.avi/{frame:06d}.png" for a folder of
+        the videos; ``frame`` counts from 0, ``number`` from 1
 
     Raises
     ------
     DataFormatError : a file is missing, damaged, or its arrays do not fit together.
     """
     if path.is_dir():
-        return PoseSet.concat([_read_mat(file) for file in files_below(path, _MAT)])
+        return PoseSet.concat([_read_mat(file, names) for file in files_below(path, _MAT)])
     if path.suffix.lower() == ".mat":
-        return _read_mat(path)
+        return _read_mat(path, names)
     data = read_npz(path, _ARRAYS)
     n = len(data["clip"]) if data["clip"].ndim else 0
     skeleton = load_skeleton("jhmdb15")
@@ -82,7 +85,7 @@ def read_jhmdb(
     if tuple(data["joint_names"].ravel().tolist()) != skeleton.joints:
         raise DataFormatError(path, "joint_names", "found other joints than those of jhmdb15")
     clips = data["clip"].tolist()
-    poses = _poses(path, data["joints"], clips, data["frame"].tolist())
+    poses = _poses(path, data["joints"], clips, data["frame"].tolist(), names)
     keep = np.ones(n, dtype=bool)
     if grade is not None:
         check_array(path, "grade", data["grade"], data["clips"].shape, "U")
@@ -94,7 +97,7 @@ def read_jhmdb(
     return poses[keep]
 
 
-def _read_mat(path: Path) -> PoseSet:
+def _read_mat(path: Path, names: str) -> PoseSet:
     """The frames of one clip, named after the two folders around the file."""
     joints = np.asarray(read_mat(path, ("pos_img",))["pos_img"])
     if joints.ndim == 2:  # MATLAB drops the axis of a single frame
@@ -103,10 +106,12 @@ def _read_mat(path: Path) -> PoseSet:
     folder = path.absolute().parent
     frames = range(joints.shape[2])
     clips = [f"{folder.parent.name}/{folder.name}"] * len(frames)
-    return _poses(path, joints.transpose(2, 1, 0), clips, frames)
+    return _poses(path, joints.transpose(2, 1, 0), clips, frames, names)
 
 
-def _poses(path: Path, joints: NDArray[Any], clips: list[str], frames: Iterable[int]) -> PoseSet:
+def _poses(
+    path: Path, joints: NDArray[Any], clips: list[str], frames: Iterable[int], names: str
+) -> PoseSet:
     check_positions(path, "joints", joints)
     keypoints = joints.astype(np.float32) - 1
     return PoseSet(
@@ -114,7 +119,10 @@ def _poses(path: Path, joints: NDArray[Any], clips: list[str], frames: Iterable[
         keypoints=keypoints,
         visibility=seen_inside(keypoints, np.array(IMAGE_SIZE)),
         image_size=np.array(IMAGE_SIZE),
-        image_ids=tuple(f"{clip}/{frame}" for clip, frame in zip(clips, frames, strict=True)),
+        image_ids=tuple(
+            names.format(clip=clip, frame=frame, number=frame + 1)
+            for clip, frame in zip(clips, frames, strict=True)
+        ),
         groups=tuple(clips),
         source=(f"JHMDB, {path.name}; 1 subtracted from positions",),
     )

@@ -91,6 +91,21 @@ def read_object(path: Path, name: str) -> Any:
     raise DataFormatError(path, name, f"found shape {shape} of {dtype}, expected one object")
 
 
+def read_pickle(path: Path) -> Any:
+    """Read a file that is one pickled object of plain data.
+
+    Raises
+    ------
+    DataFormatError : the file is missing or damaged, or holds anything else.
+    """
+    try:
+        return load_plain(path.read_bytes())
+    except OSError as error:
+        raise DataFormatError(path, "", f"cannot be read ({error.strerror or error})") from error
+    except DAMAGE as error:
+        raise DataFormatError(path, "", f"is damaged, or not plain data ({error})") from error
+
+
 def load_plain(data: bytes) -> Any:
     """Plain data from pickled bytes.
 

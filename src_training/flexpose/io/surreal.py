@@ -12,8 +12,9 @@ leaves (2, 24) where T is 1. Facts from gulvarol/surreal:
 * Frames whose joints all lie in one point failed (8db007ac, loader_SURREAL.lua): not labelled.
 
 There is no occlusion: joints inside the image count as visible, joints outside it as labelled but
-not visible. Groups are the motion capture sequences ("01_01"), because clips of one overlap; images
-are named "train/run0/01_01/01_01_c0001/0" by their place in the folder, frames from 0.
+not visible. Groups are the motion capture sequences ("01_01"), because clips of one overlap. Images
+are frames of the clip's video beside the file, "train/run0/01_01/01_01_c0001.mp4/000000.png" by its
+place in the folder: as `flexpose.frames` names them when it opens the same folder.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def read_surreal(path: Path, *, image_root: Path | None = None) -> PoseSet:
         keypoints=keypoints,
         visibility=seen_inside(keypoints, np.array(IMAGE_SIZE)),
         image_size=np.array(IMAGE_SIZE),
-        image_ids=tuple(f"{clip}/{frame}" for clip, frame in zip(owners, frames, strict=True)),
+        image_ids=tuple(
+            f"{clip}.mp4/{frame:06d}.png" for clip, frame in zip(owners, frames, strict=True)
+        ),
         groups=tuple(_sequence(clip) for clip in owners),
         source=(
             f"SURREAL, {path.name}, {len(files)} clips; 0.5 subtracted from positions; left and "

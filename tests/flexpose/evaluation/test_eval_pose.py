@@ -121,6 +121,10 @@ def test_eval_pose_refuses_what_it_cannot_compare():
     square = np.array([[[0.0, 0.0], [1, 0], [1, 1], [0, 1]]])
     with pytest.raises(PoseShapeError, match="all equal"):
         eval_pose(square, square, ARM, centred=True)
+    found = np.stack([poses[0], empty[0], np.full_like(poses[0], 3)])
+    true = np.stack([poses[0], poses[1], poses[1]])
+    scores = eval_pose(found, true, BODY, centred=True, undefined=-0.5)
+    np.testing.assert_allclose(scores, [1, -0.5, -0.5])
 
 
 def test_bone_lengths_are_shares_of_the_longer_side():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -384,6 +385,47 @@ def uncompressed_mat(folder: Path) -> Path:
     return saved_mat(folder / "02_01_c0003_info.mat", compressed=False, joints2D=numbers(2, 24, 2))
 
 
+def rhd_entry(number: int) -> dict[str, Any]:
+    """Both hands before a camera, all joints seen."""
+    return {
+        "uv_vis": np.concatenate([numbers(42, 2) + number, np.ones((42, 1))], axis=1),
+        "xyz": np.ones((42, 3), np.float32),
+        "K": np.array([[300.0, 0, 160], [0, 300, 160], [0, 0, 1]]),
+    }
+
+
+def rhd_file(folder: Path) -> Path:
+    content = {number: rhd_entry(number) for number in range(3)}
+    (folder / "anno_evaluation.pickle").write_bytes(pickle.dumps(content, protocol=2))
+    return folder / "anno_evaluation.pickle"
+
+
+def rhd_folder(folder: Path) -> Path:
+    (folder / "evaluation").mkdir()
+    rhd_file(folder / "evaluation")
+    return folder
+
+
+def hand3d_file(folder: Path) -> Path:
+    hands = [
+        {
+            "name": f"part1/{number}.jpg",
+            "sample_id": number,
+            "without_object": number,
+            "keypoint2d": numbers(21, 2).tolist(),
+            "keypoint3d": numbers(21, 3).tolist(),
+            "intrinsic_matrix": np.eye(3).tolist(),
+        }
+        for number in range(2)
+    ]
+    return saved_text(folder / "annotation.json", json.dumps(hands))
+
+
+def hand3d_folder(folder: Path) -> Path:
+    (folder / "H3D_crop").mkdir()
+    return hand3d_file(folder / "H3D_crop").parent
+
+
 def pts_text(points: np.ndarray, ending: str = "\n") -> str:
     rows = [f"{x:.3f} {y:.3f}" for x, y in points]
     lines = ["version: 1", f"n_points: {len(rows)}", "{", *rows, "}"]
@@ -456,6 +498,7 @@ SAMPLES: dict[str, tuple[Callable[[Path], Path], ...]] = {
     "coco": (coco,),
     "coco-npz": (coco_npz,),
     "face-arrays": (aflw2000, aflw2000_again, lfpw_npz, youtube_npz),
+    "hand3d": (hand3d_file, hand3d_folder),
     "h36m": (h36m_2d, h36m_3d, h36m_mmpose, h36m_coco),
     "jhmdb": (jhmdb_npz, jhmdb_folder),
     "lsp": (lsp,),
@@ -465,6 +508,7 @@ SAMPLES: dict[str, tuple[Callable[[Path], Path], ...]] = {
     "npz": (own_npz,),
     "penn": (penn_mat, penn_npz),
     "pts": (pts_file, pts_clips),
+    "rhd": (rhd_file, rhd_folder),
     "simple-h36m": (simple_h36m,),
     "surreal": (surreal_clip, surreal_folder, uncompressed_mat),
     "wflw": (wflw, wflw_subset),

@@ -88,6 +88,9 @@ def test_jhmdb_counts_from_1_and_knows_its_clips(tmp_path: Path) -> None:
     assert read_jhmdb(path, grade="A").groups == ("golf/a", "golf/a")
     assert read_jhmdb(path, static=True).groups == ("walk/b",)
     assert len(read_jhmdb(path, grade="A", static=True)) == 0
+    named = read_jhmdb(path, static=True, names="{clip}.avi/{frame:06d}.png")
+    assert named.image_ids == ("walk/b.avi/000000.png",)
+    assert read_jhmdb(path, names="{clip}/{number:05d}.png").image_ids[1] == "golf/a/00002.png"
     (tmp_path / "clips.csv").write_text("clip\ngolf/a\n")
     with pytest.raises(DataFormatError, match="line 2"):
         read_jhmdb(path, static=True)

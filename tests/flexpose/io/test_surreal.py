@@ -38,7 +38,7 @@ def test_sides_are_exchanged_and_half_a_pixel_subtracted(tmp_path: Path) -> None
     assert poses.visibility[:, at("pelvis")].tolist() == [2, 1, 2]
     assert poses.image_size[0].tolist() == [320, 240]
     assert poses.groups == ("01_01",) * 3
-    assert poses.image_ids == tuple(f"01_01_c0002/{frame}" for frame in range(3))
+    assert poses.image_ids == tuple(f"01_01_c0002.mp4/{frame:06d}.png" for frame in range(3))
     assert "mirrored" in poses.source[0]
 
 
@@ -61,7 +61,7 @@ def test_a_folder_is_read_with_all_its_clips(tmp_path: Path) -> None:
     poses = read_poses(tmp_path)
     assert poses.groups == ("ung_01", "02_05", "02_05")
     assert poses.image_ids is not None
-    assert poses.image_ids[1] == "train/run1/02_05/02_05_c0001/0"
+    assert poses.image_ids[1] == "train/run1/02_05/02_05_c0001.mp4/000000.png"
 
 
 @pytest.mark.parametrize("joints", [np.zeros((2, 23, 4)), np.full((2, 24, 2), np.inf), np.zeros(3)])

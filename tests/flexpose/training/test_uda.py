@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from flexpose.checkpoint import load_checkpoint
 from flexpose.configs.base import load_config, read_values
@@ -20,6 +21,7 @@ from flexpose.events import JobFailed, JobFinished, MetricsReady, StepCompleted,
 from flexpose.io import read_poses, write_poses
 from flexpose.models.detector import load_detector
 from flexpose.models.maps import gaussians, gaussians_at
+from flexpose.poseset import PoseSet
 from flexpose.shipped import preset
 from flexpose.training.clips import load_clips, load_labels
 from flexpose.training.uda.labelled import Domain, labelled
@@ -193,6 +195,52 @@ def test_the_presets_hold_the_published_numbers():
     shares = [(s * 70) for s in udape.lr_drops]
     np.testing.assert_allclose(shares, [45, 60], atol=0.05)
     assert udape.steps - udape.udape.style_steps == 70 * 500
+
+
+@pytest.mark.parametrize(("method", "loss"), [("source-only", "kl"), ("regda", "mse")])
+def test_a_method_goes_on_from_a_detector_of_its_loss(method, loss, workshop, play, tmp_path):
+    first = settings(workshop, method="source-only", loss="kl", steps=2)
+    assert isinstance(play("train-uda", first, tmp_path / "first")[-1], JobFinished)
+    known = load_checkpoint(tmp_path / "first")
+    assert known.meta.config["heatmaps"]["loss"] == "kl"
+    still = {"lr": 1e-9} if method == "source-only" else {"regda": {"lr": 1e-9}}
+    changes = {"method": method, "loss": loss, "start": tmp_path / "first", "pretrain_steps": 0}
+    config = settings(workshop, **changes, **still, steps=1)
+    assert isinstance(play("train-uda", config, tmp_path / "on")[-1], JobFinished)
+    on = load_checkpoint(tmp_path / "on")
+    weights = {
+        name: value
+        for name, value in known.tensors.items()
+        if name.startswith("net.") and "running" not in name and value.is_floating_point()
+    }
+    for name, value in weights.items():
+        torch.testing.assert_close(on.tensors[name], value, atol=1e-5, rtol=0)
+    other = settings(workshop, method="udape", start=tmp_path / "first", steps=9)
+    failed(play("train-uda", other, tmp_path / "other"), FlexPoseError, "learned with the loss kl")
+
+
+def test_labels_are_mapped_to_the_skeleton_that_is_asked_for(workshop, play, tmp_path):
+    arm = {
+        "name": "arm",
+        "joints": ["right_elbow", "right_wrist"],
+        "edges": [["right_elbow", "right_wrist"]],
+    }
+    (tmp_path / "arm.yaml").write_text(yaml.safe_dump({**arm, "oks_sigmas": [0.1, 0.1]}))
+    config = settings(workshop, method="source-only", skeleton=str(tmp_path / "arm.yaml"), steps=1)
+    events = play("train-uda", config, tmp_path / "run")
+    assert isinstance(events[-1], JobFinished), events[-1]
+    found = load_detector(tmp_path / "run").read(torch.zeros(1, 3, 32, 32))
+    assert found.keypoints.shape == (1, 2, 2)
+
+
+def test_frames_with_two_people_are_refused(workshop, play, tmp_path):
+    poses = read_poses(workshop.frames / "mannequin.coco.json")
+    double = PoseSet.concat([poses, poses[:1]])
+    write_poses(double, tmp_path / "double.npz")
+    for name in ("labels", "validation"):
+        config = settings(workshop, **{name: tmp_path / "double.npz"})
+        events = play("train-uda", config, tmp_path / name)
+        failed(events, FlexPoseError, f"labels 2 people in {poses.image_ids[0]}")
 
 
 # ------------------------------------------------------------ what is drawn

@@ -14,9 +14,11 @@ from flexpose.events import JobCancelled, JobEvent, PhaseChanged, WarningRaised
 from flexpose.io.base import read_poses
 from flexpose.jobs import CancelToken
 from flexpose.runs import RunDir
+from flexpose.skeleton import load_skeleton
 from flexpose.training.clips import load_clips, load_labels
+from flexpose.training.detector import start_from
 from flexpose.training.loop import Schedule, run_task
-from flexpose.training.uda.labelled import Domain, LabelledTask, check, labelled
+from flexpose.training.uda.labelled import Domain, LabelledTask, check, labelled, one_a_frame
 from flexpose.training.uda.regda import RegDaTask
 from flexpose.training.uda.udape import UdapeTask
 
@@ -32,13 +34,17 @@ def run(config: UdaConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobEven
     check(config)
     device = resolve_device(config.device)
     prepare(device, config.threads)
-    skeleton = read_poses(config.labels).skeleton
+    learned = config.skeleton
+    skeleton = read_poses(config.labels).skeleton if learned is None else load_skeleton(learned)
     yield PhaseChanged("reading frames of the target")
     target = load_clips(config.target, config.size, lambda: cancel.cancelled)
     if target is None:
         yield JobCancelled(0)
         return
-    held_out = load_labels(config.validation, target, skeleton) if config.validation else None
+    held_out = None
+    if config.validation is not None:
+        one_a_frame(config.validation)
+        held_out = load_labels(config.validation, target, skeleton)
     kept = held_out is not None and not config.transductive
     unseen = held_out.rows.numpy() if held_out is not None and kept else np.zeros(0, np.intp)
     if config.method == "oracle":
@@ -68,6 +74,8 @@ def run(config: UdaConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobEven
     task = kinds.get(config.method, LabelledTask)(
         config, skeleton, source, Domain(target, torch.from_numpy(rows)), held_out, device
     )
+    if config.start is not None:
+        start_from(task, config.start)
     schedule = Schedule(
         config.steps, config.preview_every, config.evaluate_every, config.checkpoint_every
     )

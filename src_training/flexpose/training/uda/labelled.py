@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,8 +77,10 @@ def labelled(
 
     Raises
     ------
-    FlexPoseError : no label is left; or difficulty is wanted and not given, or of other poses.
+    FlexPoseError : no label is left; a frame has two people; or difficulty is wanted and not
+        given, or of other poses.
     """
+    one_a_frame(path)
     labels, poses = load_labels(path, clips, skeleton), read_poses(path)
     place = np.flatnonzero(clips.rows(poses.image_ids or ()) >= 0)  # in the file
     use = np.flatnonzero(~np.isin(labels.rows.numpy(), unseen))
@@ -93,6 +96,22 @@ def labelled(
         binned = BinnedRows(quantile_bins(scores, config.bins), BIN_SAMPLERS[config.sampling])
     which = torch.from_numpy(use)
     return Domain(clips, labels.rows[which], labels.keypoints[which], binned, count - len(use))
+
+
+def one_a_frame(path: Path) -> None:
+    """Refuse labels of several people in a frame, whose crop would be that of one of them.
+
+    Raises
+    ------
+    FlexPoseError : there are such.
+    """
+    names = Counter(read_poses(path).image_ids or ())
+    double = next((name for name, count in names.items() if count > 1), None)
+    if double is not None:
+        raise FlexPoseError(
+            f"{path} labels {names[double]} people in {double}, expected one a frame.",
+            "Keep one of them.",
+        )
 
 
 def _scores(config: UdaConfig, poses: PoseSet, path: Path) -> NDArray[np.float64]:
@@ -123,6 +142,7 @@ class LabelledTask(ReadingTask):
     ----------
     source : labelled
     target : where it shall read, for figures, previews, and methods that learn from it
+    loss : that of the settings when None
     """
 
     name = "train-uda"
@@ -136,11 +156,12 @@ class LabelledTask(ReadingTask):
         held_out: Labels | None,
         device: torch.device,
         *,
-        loss: str = "mse",
+        loss: str | None = None,
         averaged: bool = False,
     ) -> None:
         own = config.network
-        design = Design(config.size, config.width, own.backbone, own.head_layers, loss)
+        maps = loss or config.loss
+        design = Design(config.size, config.width, own.backbone, own.head_layers, maps)
         super().__init__(
             config, design, own, skeleton, target.clips, held_out, device, averaged=averaged
         )

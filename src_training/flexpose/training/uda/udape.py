@@ -43,7 +43,9 @@ class UdapeTask(LabelledTask):
         held_out: Labels | None,
         device: torch.device,
     ) -> None:
-        super().__init__(config, skeleton, source, target, held_out, device, averaged=True)
+        super().__init__(
+            config, skeleton, source, target, held_out, device, loss="mse", averaged=True
+        )
         own = config.udape
         self.style: StyleNet | None = None
         if own.style_steps:
