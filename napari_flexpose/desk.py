@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -64,6 +65,7 @@ class JobDesk:
         self.last: StepCompleted | None = None
         self.ended: JobEvent | None = None
         self.interrupted: dict[str, tuple[RunDir, ProcessDied]] = {}
+        self._next: list[Callable[[], None]] = []
 
     def start(
         self, command: str, config: JobConfig, folder: Path, *, apart: bool = False
@@ -174,6 +176,13 @@ class JobDesk:
         self.request.end(keep=keep)
         self._set("stopping" if keep and self.state == "running" else "cancelling")
 
+    def then(self, action: Callable[[], None]) -> None:
+        """Do this when the job has ended and everybody has heard of it.
+
+        Who hears of a job's end after its successor began would take that for ended.
+        """
+        self._next.append(action)
+
     @property
     def smaller_batch(self) -> int | None:
         """Half the batch of the last job, if it ran out of memory and its batch can be halved."""
@@ -240,8 +249,15 @@ class JobDesk:
         finally:  # a watcher that fails must not leave the desk busy for ever
             if isinstance(event, TERMINAL):
                 self._set("idle")
+                self._go_on()
             if isinstance(event, ProcessDied):
                 self.interrupted_changed.emit()
+
+    def _go_on(self) -> None:
+        """Do what was to be done `then`."""
+        actions, self._next = self._next, []
+        for action in actions:
+            action()
 
     def _set(self, state: DeskState) -> None:
         if state != self.state:

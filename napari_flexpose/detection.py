@@ -17,16 +17,17 @@ from flexpose.configs.detector import DetectorConfig, PredictConfig
 from flexpose.errors import FlexPoseError
 from flexpose.events import JobEvent, JobFinished, MetricsReady, PreviewReady
 from flexpose.io.coco import write_coco
-from flexpose.jobs import has_finished
 from flexpose.mapping import find_mapping
 from flexpose.poseset import PoseSet
-from flexpose.runs import RunDir
 from napari_flexpose.desk import JobDesk
+from napari_flexpose.process_runner import finished_runs
 from napari_flexpose.session import FlexPoseSession
 from napari_flexpose.studio import Studio, spare_threads
 from napari_flexpose.words import about
 
 TRAIN, PREDICT = "train-detector", "predict"
+PREDICTIONS = "predictions-*.coco.json"
+"""Files that predictions go to, in the project's runs."""
 LEAST_SHOTS = 4
 PICTURES_EVERY = 100
 """Steps between two looks at how far it is: about half a minute on a small computer."""
@@ -55,10 +56,7 @@ class Detection:
         self.detector: Path | None = None
         self.preview: Any = None
         self.figures: Mapping[str, float] = {}
-        self._predict_next = False
         desk.happened.connect(self._on_event)
-        # last: whoever hears of a job's end after its successor began would take that for ended
-        desk.state_changed.connect(self._on_state, priority=-1)
         session.project_changed.connect(self._on_project)
         self._on_project()
 
@@ -141,7 +139,7 @@ class Detection:
         if self.detector is None:
             raise FlexPoseError("There is no detector yet.", "Train one first.")
         self.session.save()
-        number = sum(1 for _ in self.studio.runs.glob("predictions-*.coco.json")) + 1
+        number = sum(1 for _ in self.studio.runs.glob(PREDICTIONS)) + 1
         given = {
             **spare_threads(),
             "model": self.detector,
@@ -172,30 +170,23 @@ class Detection:
             self.changed.emit()
         elif isinstance(event, JobFinished) and request.command == TRAIN:
             self.detector = request.run.path
-            self._predict_next = True
-            self.changed.emit()
-
-    def _on_state(self, state: str) -> None:
-        """What follows on a job begins once the desk is free."""
-        request = self._desk.request
-        if state != "idle" or request is None:
-            return
-        if self._predict_next:
-            self._predict_next = False
             assert isinstance(request.config, DetectorConfig)
-            try:
-                self.predict(request.config.frames.crop)
-            except FlexPoseError as error:  # a full disk, say; the detector is there all the same
-                self.session.failed.emit(str(error))
-        elif request.command == PREDICT and isinstance(self._desk.ended, JobFinished):
-            self.predicted.emit(Path(self._desk.ended.result))
+            crop = request.config.frames.crop
+            self._desk.then(lambda: self._predict_next(crop))
+            self.changed.emit()
+        elif isinstance(event, JobFinished):
+            self._desk.then(lambda: self.predicted.emit(Path(event.result)))
+
+    def _predict_next(self, crop: str) -> None:
+        try:
+            self.predict(crop)
+        except FlexPoseError as error:  # a full disk, say; the detector is there all the same
+            self.session.failed.emit(str(error))
 
     def _on_project(self) -> None:
         self.detector, self.preview, self.figures = None, None, {}
-        self._predict_next = False
         if self.session.project is not None:
-            runs = sorted(self.studio.runs.glob(f"{TRAIN}-*"), reverse=True)
-            self.detector = next((run for run in runs if has_finished(RunDir(run))), None)
+            self.detector = next(iter(finished_runs(self.studio.runs, TRAIN)), None)
         self.changed.emit()
 
 

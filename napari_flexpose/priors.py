@@ -21,13 +21,11 @@ from flexpose.errors import FlexPoseError, SkeletonMismatchError
 from flexpose.events import JobEvent, JobFinished, MetricsReady, PreviewReady
 from flexpose.geometry import tight_boxes
 from flexpose.io.base import read_poses
-from flexpose.jobs import has_finished
 from flexpose.mapping import find_mapping, map_poses
-from flexpose.runs import RunDir
 from flexpose.shipped import PriorCard, prior_card, prior_cards
 from flexpose.skeleton import Skeleton, load_skeleton, save_skeleton
 from napari_flexpose.desk import JobDesk
-from napari_flexpose.process_runner import spare_processors
+from napari_flexpose.process_runner import finished_runs, run_number, spare_processors
 from napari_flexpose.session import FlexPoseSession
 from napari_flexpose.words import about, counted, of_hundred
 
@@ -67,7 +65,7 @@ class PriorChoice:
         """Its name for people."""
         if not self.learned:
             return self.card.name
-        return f"{self.skeleton.name} (learned {_number(Path(self.card.name))})"
+        return f"{self.skeleton.name} (learned {run_number(Path(self.card.name))})"
 
     @property
     def details(self) -> str:
@@ -170,8 +168,8 @@ class PriorShelf:
         """Look which there are now."""
         found = [self._choice(card.name, Path(card.name), card) for card in prior_cards()]
         if self._session.project is not None:
-            runs = sorted(self._runs.glob(f"{LEARN}-*"), key=_number, reverse=True)
-            learned = (self._choice(str(run), run) for run in runs if _finished(run))
+            runs = finished_runs(self._runs, LEARN)
+            learned = (self._choice(str(run), run) for run in runs)
             found = [*learned, *found]
         present = [choice for choice in found if choice is not None]
         self.choices = tuple(sorted(present, key=lambda choice: not choice.fits))
@@ -309,18 +307,6 @@ def _outcome(choice: PriorChoice | None, figures: Mapping[str, float]) -> str:
         f"{words} {of_hundred(figures['precision'])} poses that it makes look like some of the "
         f"file, and it comes near {of_hundred(figures['recall'])} of these."
     )
-
-
-def _finished(run: Path) -> bool:
-    """Whether a run has a result; a damaged one has none."""
-    with contextlib.suppress(FlexPoseError):
-        return has_finished(RunDir(run))
-    return False
-
-
-def _number(run: Path) -> int:
-    tail = run.name.rpartition("-")[2]
-    return int(tail) if tail.isdecimal() else 0
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:

@@ -35,11 +35,13 @@ from flexpose.events import (
     StepCompleted,
     WarningRaised,
 )
-from flexpose.jobs import CancelToken, died, follow_run, guarded, last_step, recorded
+from flexpose.jobs import CancelToken, died, follow_run, guarded, has_finished, last_step, recorded
 from flexpose.runs import RunDir
 from napari_flexpose.runners import JobRequest, checked
 
-APART = ("train-prior", "train-regressor", "train-detector", "predict")
+APART = (
+    "train-prior", "train-regressor", "train-detector", "predict", "train-translator", "translate",
+)  # fmt: skip
 """Commands that take long enough for a process of their own."""
 PATIENCE = 20.0
 """Seconds that a process has for ending after a cancel, before it is ended by force."""
@@ -254,6 +256,24 @@ def latest_runs(folder: Path) -> Iterator[RunDir]:
         run = RunDir(path)
         if (command in APART or run.log_file.exists()) and _began_here(run):
             yield run
+
+
+def finished_runs(folder: Path, command: str) -> list[Path]:
+    """Runs of a command below ``folder`` that have a result, the newest first."""
+    found = [path for path in folder.glob(f"{command}-*") if run_number(path) and _finished(path)]
+    return sorted(found, key=run_number, reverse=True)
+
+
+def run_number(path: Path) -> int:
+    """The number at the end of a run's name; 0 without one."""
+    tail = path.name.rpartition("-")[2]
+    return int(tail) if tail.isdecimal() else 0
+
+
+def _finished(path: Path) -> bool:
+    with contextlib.suppress(FlexPoseError):  # a damaged run has none
+        return has_finished(RunDir(path))
+    return False
 
 
 def _began_here(run: RunDir) -> bool:

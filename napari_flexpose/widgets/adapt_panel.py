@@ -27,6 +27,7 @@ from napari_flexpose.widgets.job_bar import (
 )
 from napari_flexpose.widgets.learn_box import LearnBox, LearningView
 from napari_flexpose.widgets.parts import action_button, column, quiet_label, row
+from napari_flexpose.widgets.pictures_box import PicturesBox
 from napari_flexpose.widgets.plots import LossPlot
 from napari_flexpose.words import counted
 
@@ -68,6 +69,7 @@ class AdaptPanel(QWidget):
             "Retry with half the batch", "Needs half the memory; takes as long.", self._retry
         )
         self.result = ResultBox(studio)
+        self.pictures = PicturesBox(session, studio, desk, self.device.currentData)
         self.copy = copy_button(desk)
         self._fill()
         self._arrange()
@@ -129,7 +131,8 @@ class AdaptPanel(QWidget):
         for widget in (self.advanced, self.start, self.ready):
             setup.addWidget(widget)
         outer = column(self)
-        below: tuple[QWidget, ...] = (self.job, self.result, self.loss, self.retry, self.copy)
+        below: tuple[QWidget, ...] = (self.job, self.result, self.loss, self.retry)
+        below = (*below, self.pictures, self.copy)
         for part in (self.learning, self.setup, *below):
             outer.addWidget(part)
         outer.addStretch(1)
@@ -149,6 +152,7 @@ class AdaptPanel(QWidget):
         while_alive(self, self._desk.happened, self._on_event)
         while_alive(self, self._studio.model_changed, self._look)
         while_alive(self, self._studio.shelf.changed, self._list_priors)
+        self.pictures.fold.header.toggled.connect(self._look)
 
     # ------------------------------------------------------------ acting
 
@@ -212,7 +216,7 @@ class AdaptPanel(QWidget):
         half = self._desk.smaller_batch if state == "idle" else None
         self.retry.setVisible(half is not None)
         self.retry.setText(f"Retry with half the batch ({half})")
-        self.copy.setVisible(self.job.mine or self.learning.job.mine)
+        self.copy.setVisible(self.job.mine or self.learning.job.mine or self.pictures.mine)
         self.copy.setText("Copy command")
         self._look()
 
@@ -231,7 +235,10 @@ class AdaptPanel(QWidget):
             problem += self._studio.estimate(self.settings())
         self.ready.setText(problem)
         # one thing at a time
-        self.setup.setVisible(not (running or judging or self._studio.shelf.learning))
+        adapting = running or judging or self._studio.shelf.learning
+        self.pictures.setVisible(self._studio.model is not None and not adapting)
+        painting = self._studio.model is not None and self.pictures.opened
+        self.setup.setVisible(not (adapting or painting))
         self.loss.setVisible((running or judging) and bool(self.loss.steps))
         self.result.show_state(running=running)
 

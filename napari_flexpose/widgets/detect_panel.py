@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from qtpy.QtCore import QRect, QSize
-from qtpy.QtGui import QImage, QPainter, QPaintEvent
-from qtpy.QtWidgets import QCheckBox, QSizePolicy, QWidget
+from qtpy.QtWidgets import QCheckBox, QWidget
 
 from flexpose.configs.detector import DetectorConfig
 from flexpose.errors import FlexPoseError
@@ -20,12 +16,13 @@ from napari_flexpose.widgets.config_form import ConfigForm, Fold
 from napari_flexpose.widgets.job_bar import (
     JobBar,
     copy_button,
+    crop_box,
     device_box,
     labelled,
     narrow_box,
     while_alive,
 )
-from napari_flexpose.widgets.parts import action_button, column, quiet_label, row
+from napari_flexpose.widgets.parts import PictureStrip, action_button, column, quiet_label, row
 from napari_flexpose.widgets.plots import LossPlot
 from napari_flexpose.words import counted, percent
 
@@ -34,10 +31,6 @@ _ASKED_ABOVE = (
     "threads", "seed", "method", "gan", "preview_every", "evaluate_every", "checkpoint_every",
 )  # fmt: skip
 _LENGTHS = (("Quick look", 600), ("Usual", 3000), ("Thorough", 8000))
-_CROPS = (
-    ("What moves (camera at rest)", "motion"),
-    ("The whole image", "whole"),
-)
 _CURVE = 66
 """Pixels of the loss curve's height: pictures and curve fit a window of 800 together."""
 
@@ -60,7 +53,7 @@ class DetectPanel(QWidget):
         super().__init__(parent)
         self._detection, self._desk, self._unseen = detection, desk, unseen
         self.setup = QWidget()
-        self.crop = narrow_box("Where the person is")
+        self.crop = crop_box()
         self.length = narrow_box("How long")
         self.device = device_box()
         self.again = QCheckBox("Go on from the detector in use")
@@ -78,7 +71,7 @@ class DetectPanel(QWidget):
         self.training = JobBar(desk, TRAIN)
         self.predicting = JobBar(desk, PREDICT, "Frames, each seen twice:")
         self.predicting.stop.hide()  # some of the predictions are of no use
-        self.pictures = PictureStrip()
+        self.pictures = PictureStrip("What the detector finds in some of your frames.")
         self.figures = quiet_label()
         self.loss = LossPlot()
         self.loss.plot.setFixedHeight(_CURVE)
@@ -107,12 +100,6 @@ class DetectPanel(QWidget):
     # ------------------------------------------------------------ building
 
     def _fill(self) -> None:
-        for words, crop in _CROPS:
-            self.crop.addItem(words, crop)
-        self.crop.setToolTip(
-            "What moves: one person before a background that stands still.\n"
-            "The whole image: for images without order, or a camera that moves."
-        )
         for words, steps in _LENGTHS:
             self.length.addItem(f"{words} ({steps:,} steps)", steps)
         self.length.setCurrentIndex(1)
@@ -221,55 +208,3 @@ def _figure_words(figures: Any) -> str:
     if near is None:
         return ""
     return f"{percent(near)} of held-out joints lie within a tenth of the crop."
-
-
-class PictureStrip(QWidget):
-    """Up to six pictures in rows of three, as wide as there is room."""
-
-    _COLUMNS, _MOST = 3, 6
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._images: list[QImage] = []
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setToolTip("What the detector finds in some of your frames.")
-        self.hide()
-
-    def show_pictures(self, pictures: NDArray[np.uint8] | None) -> None:
-        """Show uint8 (n, H, W, 3); nothing for None."""
-        found = [] if pictures is None else list(pictures)
-        shown = np.linspace(0, len(found) - 1, min(len(found), self._MOST)).round().astype(int)
-        self._images = [_image(found[number]) for number in shown]
-        self.setVisible(bool(self._images))
-        self.setFixedHeight(max(1, self.heightForWidth(self.width())))
-        self.update()
-
-    def hasHeightForWidth(self) -> bool:
-        return True
-
-    def heightForWidth(self, width: int) -> int:
-        """Rows of squares."""
-        rows = -(-len(self._images) // self._COLUMNS)
-        return rows * (width // self._COLUMNS)
-
-    def sizeHint(self) -> QSize:
-        return QSize(280, max(1, self.heightForWidth(280)))
-
-    def resizeEvent(self, event: Any) -> None:
-        super().resizeEvent(event)
-        self.setFixedHeight(max(1, self.heightForWidth(self.width())))
-
-    def paintEvent(self, event: QPaintEvent | None) -> None:
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        side = self.width() // self._COLUMNS
-        for number, image in enumerate(self._images):
-            row, column_ = divmod(number, self._COLUMNS)
-            painter.drawImage(QRect(column_ * side, row * side, side - 2, side - 2), image)
-        painter.end()
-
-
-def _image(picture: NDArray[np.uint8]) -> QImage:
-    height, width = picture.shape[:2]
-    image = QImage(picture.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
-    return image.copy()  # the bytes go

@@ -244,6 +244,18 @@ def device_box() -> QComboBox:
     return box
 
 
+def crop_box() -> QComboBox:
+    """Where the person is in a frame, as `FramesConfig` knows it."""
+    box = narrow_box("Where the person is")
+    for words, crop in (("What moves (camera at rest)", "motion"), ("The whole image", "whole")):
+        box.addItem(words, crop)
+    box.setToolTip(
+        "What moves: one person before a background that stands still.\n"
+        "The whole image: for images without order, or a camera that moves."
+    )
+    return box
+
+
 def narrow_box(name: str) -> QComboBox:
     """A choice that is content with little room; a dock is narrow."""
     box = QComboBox()

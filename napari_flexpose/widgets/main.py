@@ -267,7 +267,8 @@ class FlexPoseDock(QWidget):
         except FlexPoseError as error:  # an image of a labelled frame is missing
             refused = str(error)
         request = self.desk.request if self.desk.state != "idle" else None
-        adapting = request is not None and request.command == "adapt"
+        ours = ("adapt", "train-translator", "translate")
+        adapting = request is not None and request.command in ours
         # never closed: a prior can be learned before anything is labelled
         self.adapt_step.show_state(self.desk.state if adapting else adapt_words(studio, refused))
         if self.detection is not None:

@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from napari.utils.theme import get_theme, template
+from numpy.typing import NDArray
 from psygnal import EmitLoopError
-from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QColor, QFontMetrics, QMouseEvent, QPainter, QPaintEvent, QPen, QResizeEvent
+from qtpy.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import (
+    QColor,
+    QFontMetrics,
+    QImage,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QResizeEvent,
+)
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
@@ -268,6 +279,69 @@ class Step(QWidget):
     def _show(self) -> None:
         self.body.setVisible(self.opened and not self._refused)
         self._why.setVisible(self.opened and bool(self._refused))
+
+
+class PictureStrip(QWidget):
+    """Some pictures in rows, as wide as there is room.
+
+    Parameters
+    ----------
+    tip : what they are
+    columns : pictures in a row; with one there is but one row
+    """
+
+    def __init__(self, tip: str, columns: int = 3) -> None:
+        super().__init__()
+        self._columns, self._most = columns, 6 if columns > 1 else 1
+        self._images: list[QImage] = []
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setToolTip(tip)
+        self.setAccessibleName(tip)
+        self.hide()
+
+    def show_pictures(self, pictures: NDArray[np.uint8] | None) -> None:
+        """Show uint8 (n, H, W, 3); nothing for None."""
+        found = [] if pictures is None else list(pictures)
+        shown = np.linspace(0, len(found) - 1, min(len(found), self._most)).round().astype(int)
+        self._images = [_image(found[number]) for number in shown]
+        self.setVisible(bool(self._images))
+        self.setFixedHeight(max(1, self.heightForWidth(self.width())))
+        self.update()
+
+    def hasHeightForWidth(self) -> bool:
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        """Rows of pictures in their own proportions."""
+        rows = -(-len(self._images) // self._columns)
+        return rows * self._row_height(width // self._columns)
+
+    def sizeHint(self) -> QSize:
+        return QSize(280, max(1, self.heightForWidth(280)))
+
+    def resizeEvent(self, event: Any) -> None:
+        super().resizeEvent(event)
+        self.setFixedHeight(max(1, self.heightForWidth(self.width())))
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        wide = self.width() // self._columns
+        high = self._row_height(wide)
+        for number, image in enumerate(self._images):
+            line, place = divmod(number, self._columns)
+            painter.drawImage(QRect(place * wide, line * high, wide - 2, high - 2), image)
+        painter.end()
+
+    def _row_height(self, width: int) -> int:
+        first = self._images[0] if self._images else None
+        return width if first is None else round(width * first.height() / first.width())
+
+
+def _image(picture: NDArray[np.uint8]) -> QImage:
+    height, width = picture.shape[:2]
+    image = QImage(picture.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+    return image.copy()  # the bytes go
 
 
 class SkeletonView(QWidget):

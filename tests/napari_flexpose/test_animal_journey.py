@@ -1,4 +1,4 @@
-"""In the real window with a skeleton of one's own: label, learn a prior, adapt, detect, export."""
+"""In the real window with a skeleton of one's own: from labels to a prior, files and pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flexpose.io.coco_check import check_coco
 from flexpose.io.coco_read import read_coco
 from flexpose.poseset import PoseSet
 from flexpose.skeleton import Skeleton
-from napari_flexpose import priors
+from napari_flexpose import pictures, priors
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 WAIT = 180_000  # milliseconds that a child may take on a machine with other work
@@ -69,6 +69,7 @@ def press(user: Any, button: Any) -> None:
 
 
 def test_a_lizard_goes_the_whole_way(open_dock, film, tmp_path, monkeypatch):
+    from qtpy.QtCore import Qt
     from qtpy.QtWidgets import QFileDialog
 
     from napari_flexpose.widgets.adapt_panel import AdaptPanel
@@ -78,6 +79,7 @@ def test_a_lizard_goes_the_whole_way(open_dock, film, tmp_path, monkeypatch):
     write_coco(PoseSet.create(LIZARD, crawling(300, seed=3), (SIZE, SIZE)), others)
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: (str(others), ""))
     monkeypatch.setattr(priors, "STEPS", 30)
+    monkeypatch.setattr(pictures, "STEPS", 4)
     user = open_dock(folder, LIZARD)
     user.viewer.window.resize(1270, 780)
     dock, qtbot = user.dock, user.qtbot
@@ -133,3 +135,23 @@ def test_a_lizard_goes_the_whole_way(open_dock, film, tmp_path, monkeypatch):
     assert [found.message for found in check_coco(out) if found.severity == "error"] == []
     assert read_coco(out).poses.skeleton.joints == LIZARD.joints
     assert len(read_coco(out).poses) == len(truth)
+
+    dock.adapt_step.set_open(True)
+    box = panel.pictures
+    qtbot.mouseClick(box.fold.header, Qt.MouseButton.LeftButton)
+    assert "from what the detector suggests" in box.ready.text()
+    assert not panel.setup.isVisible()
+    box.crop.setCurrentIndex(1)
+    press(user, box.learn)
+    qtbot.waitUntil(lambda: box.pairs.isVisible() or box.learning.trouble.isVisible(), timeout=WAIT)
+    assert box.learning.trouble.sentence.text() == ""
+    until_idle()
+    box.count.setValue(3)
+    box.target.setText(str(tmp_path / "painted"))
+    press(user, box.export)
+    until_idle()
+    assert box.painting.trouble.sentence.text() == ""
+    assert "marked as synthetic" in box.outcome.text()
+    document = json.loads((tmp_path / "painted" / "synthetic.coco.json").read_text())
+    assert [image["synthetic"] for image in document["images"]] == [True] * 3
+    assert [a["num_keypoints"] for a in document["annotations"]] == [4] * 3

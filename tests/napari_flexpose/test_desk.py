@@ -344,3 +344,16 @@ def test_another_training_takes_the_place_of_an_interrupted_one(tmp_path):
     second = desk.start("train-prior", PriorConfig(source=SourceConfig(poses=run.path)), tmp_path)
     assert (second.path.name, desk.interrupted) == ("train-prior-0002", {})
     assert changes == [True]
+
+
+def test_what_follows_on_a_job_begins_once_everybody_has_heard_of_its_end(inline, config, tmp_path):
+    def job(config: Any, run: Any, cancel: Any) -> Iterator[JobEvent]:
+        yield JobFinished(run.path)
+
+    desk = inline(job)
+    told = heard(desk)
+    desk.then(lambda: told.append((desk.state, desk.busy)))
+    for _ in range(2):  # but only once
+        desk.start("adapt", config, tmp_path)
+    assert [entry for entry in told if isinstance(entry, tuple)] == [("idle", "")]
+    assert told.index(("idle", "")) == told.index("idle") + 1

@@ -41,6 +41,7 @@ def test_steps_and_buttons_are_called_what_they_are():
         "Accept", "Reject", "Skip", "Back", "Accept many…", "Load predictions…",
         "Least sure first", "Most different first", "In order",
         "Labels and unreviewed suggestions, flagged", "Two files", "Generate and export",
+        "Pictures from poses…", "Learn to paint", "Show others", "Learn anew…", "Export pictures",
     ):  # fmt: skip
         assert words in " ".join(GUIDE.split())
         assert f'"{words}"' in sources

@@ -28,16 +28,11 @@ class ResnetGenerator(nn.Module):
     in_ch, out_ch : channels of both kinds
     width : channels at full resolution
     blocks : residual blocks at a quarter of it
-    located : tell each pixel where it is; without, a room far from any limb has to be guessed from
-        black (not in CycleGAN)
     """
 
-    def __init__(
-        self, in_ch: int, out_ch: int, width: int = 64, blocks: int = 6, *, located: bool = False
-    ) -> None:
+    def __init__(self, in_ch: int, out_ch: int, width: int = 64, blocks: int = 6) -> None:
         super().__init__()
-        self.located = located
-        layers = _layer(in_ch + 2 * located, width, kernel=7)
+        layers = _layer(in_ch, width, kernel=7)
         for c in (width, 2 * width):
             layers += _layer(c, 2 * c, stride=2)
         layers += [_Residual(4 * width) for _ in range(blocks)]
@@ -48,13 +43,36 @@ class ResnetGenerator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(n, in_ch, h, w) to (n, out_ch, h, w), both in [-1, 1]; h and w divide by 4."""
-        if self.located:
-            n, _, h, w = images.shape
-            y, x = (torch.linspace(-1, 1, side).to(images) for side in (h, w))
-            where = torch.stack(torch.meshgrid(x, y, indexing="xy"))
-            images = torch.cat([images, where.expand(n, -1, -1, -1)], dim=1)
         out: Tensor = self.layers(images)
         return out
+
+
+class Painter(nn.Module):
+    """Skeleton images, and what pictures of them shall look like, to pictures.
+
+    Looks are a frame of the person, and the place without. The network says how much of the place
+    each pixel keeps, and paints the rest.
+
+    Parameters
+    ----------
+    channels : of skeleton images
+    width, blocks : of `ResnetGenerator`
+    looks : whether there are any
+    """
+
+    def __init__(self, channels: int, width: int, blocks: int, *, looks: bool) -> None:
+        super().__init__()
+        self.looks = looks
+        ours = ResnetGenerator(channels + 6, 4, width, blocks)
+        self.network = ours if looks else ResnetGenerator(channels, 3, width, blocks)
+
+    def forward(self, skeletons: Tensor, looks: Tensor) -> Tensor:
+        """Pictures (n, 3, h, w) of images (n, channels, h, w); ``looks`` (n, 6, h, w) or empty."""
+        if not self.looks:
+            pictures: Tensor = self.network(skeletons)
+            return pictures
+        out = self.network(torch.cat([skeletons, looks], dim=1))
+        return torch.lerp(out[:, :3], looks[:, 3:], (1 - out[:, 3:]) / 2)
 
 
 class _Residual(nn.Module):
@@ -77,12 +95,16 @@ class Translator:
     ----------
     network : skeleton images to pictures
     render : draws poses as it knows them
-    places : float (n, 3), where people stood in the frames, see `flexpose.training.clips`
+    places : float (p, 3), where people stood in some frames, see `flexpose.training.clips`; (0, 3)
+        when that is not known
+    looks : float (p, 6, h, w) in [-1, 1], the crops of these frames, and without the people in
+        them; (0, 6, h, w) when none are wanted
     """
 
-    network: nn.Module
+    network: Painter
     render: Renderer
     places: Tensor
+    looks: Tensor
 
     @property
     def skeleton(self) -> Skeleton:
@@ -94,11 +116,17 @@ class Translator:
         """Pictures in pixels."""
         return self.render.style.size
 
+    def any_frames(self, count: int, random: torch.Generator) -> Tensor:
+        """Random rows (count,) of the frames whose places and looks are known."""
+        known = max(len(self.places), len(self.looks), 1)
+        return torch.randint(known, (count,), generator=random)
+
     @torch.no_grad()
-    def __call__(self, poses: Tensor) -> tuple[Tensor, Tensor]:
-        """Skeleton images (n, c, h, w) and pictures (n, 3, h, w) of unit poses (n, J, 2)."""
+    def __call__(self, poses: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Skeleton images (n, c, h, w) of placed poses, and pictures (n, 3, h, w) like frames."""
         drawn = self.render(poses)
-        return drawn, self.network(drawn)
+        looks = self.looks[frames] if len(self.looks) else self.looks
+        return drawn, self.network(drawn, looks.to(drawn))
 
 
 def load_translator(name: str | Path, device: torch.device | str = "cpu") -> Translator:
@@ -111,10 +139,11 @@ def load_translator(name: str | Path, device: torch.device | str = "cpu") -> Tra
     found = load_checkpoint(checkpoint_path(name), kind="translator")
     skeleton = Skeleton.from_dict(found.meta.skeleton, found.path)
     style, config = DrawingStyle.from_dict(found.meta.style), found.meta.config
-    network = picture_network(style, int(config["width"]), config["blocks"])
+    network = picture_network(style, int(config["width"]), config["blocks"], looks=config["looks"])
     load_weights(network, found.tensors, "picture_ema.", found.path)
     frozen(network, device)
-    return Translator(network, Renderer(skeleton, style, device), found.tensors["places"])
+    places, looks = found.tensors["places"], found.tensors["looks"].float() / 127.5 - 1
+    return Translator(network, Renderer(skeleton, style, device), places, looks)
 
 
 def inside(poses: Tensor) -> Tensor:
@@ -128,10 +157,9 @@ def inside(poses: Tensor) -> Tensor:
     return (poses - middle) * scale + middle.clamp(-room, room)
 
 
-def picture_network(style: DrawingStyle, width: int, blocks: int | None) -> ResnetGenerator:
+def picture_network(style: DrawingStyle, width: int, blocks: int | None, *, looks: bool) -> Painter:
     """Skeleton images of a style to pictures of their size."""
-    blocks = num_blocks(blocks, style.size)
-    return ResnetGenerator(style.channels, 3, width, blocks, located=True)
+    return Painter(style.channels, width, num_blocks(blocks, style.size), looks=looks)
 
 
 def skeleton_network(style: DrawingStyle, width: int, blocks: int | None) -> ResnetGenerator:

@@ -25,6 +25,7 @@ from flexpose.poseset import PoseSet
 from flexpose.skeleton import Skeleton
 
 _OF_CLIP, _OTHER_CLIPS = 16, 48  # frames of a clip, and other clips, that show its place
+_AT_ONCE = 256  # crops of a clip whose place is looked for
 
 
 @dataclass(frozen=True)
@@ -193,10 +194,13 @@ def signed(images: Tensor) -> Tensor:
     return images.float() / 127.5 - 1
 
 
-def backgrounds(config: FramesConfig, clips: Clips, rows: Tensor) -> NDArray[np.uint8]:
+def backgrounds(
+    config: FramesConfig, clips: Clips, rows: Tensor, stop: Callable[[], bool] = lambda: False
+) -> NDArray[np.uint8]:
     """The places of some crops without the person, (n, size, size, 3), as far as can be told.
 
     See `flexpose.frames.crops.place`. One frame is held at a time, for frames may be large.
+    ``stop`` is looked at before each clip; once it is true, the other places stay black.
     """
     frames = open_frames(config.path)
     index = {name: i for i, name in enumerate(frames.names)}
@@ -207,16 +211,20 @@ def backgrounds(config: FramesConfig, clips: Clips, rows: Tensor) -> NDArray[np.
     size = clips.images.shape[-1]
     out = np.zeros((len(rows), size, size, 3), np.uint8)
     for clip in clips.clip[rows].unique().tolist():
+        if stop():
+            break
         own = torch.nonzero(clips.clip == clip)[:, 0]
         own_frames = [index[clips.names[r]] for r in own[:: max(1, len(own) // _OF_CLIP)].tolist()]
+        size_of_clip = frames.size(own_frames[0])
+        own_frames = [i for i in own_frames if frames.size(i) == size_of_clip]
         here = np.stack([shrunk(frames.read(i)) for i in own_frames])
         others = [middle[number] for number in same_place(here, elsewhere)]
-        others = [i for i in others if frames.size(i) == frames.size(own_frames[0])]
-        wanted = torch.nonzero(clips.clip[rows] == clip)[:, 0].tolist()
-        crops = clips.crops[rows[wanted].numpy()]
-        seen = np.stack([_cuts(frames.read(i), crops, size) for i in (*own_frames, *others)])
-        for number, views in zip(wanted, seen.swapaxes(0, 1), strict=True):
-            out[number] = place(views[: len(own_frames)], list(views[len(own_frames) :]))
+        others = [i for i in others if frames.size(i) == size_of_clip]
+        for wanted in torch.nonzero(clips.clip[rows] == clip)[:, 0].split(_AT_ONCE):
+            crops = clips.crops[rows[wanted].numpy()]
+            seen = np.stack([_cuts(frames.read(i), crops, size) for i in (*own_frames, *others)])
+            for number, views in zip(wanted.tolist(), seen.swapaxes(0, 1), strict=True):
+                out[number] = place(views[: len(own_frames)], list(views[len(own_frames) :]))
     return out
 
 
@@ -241,12 +249,6 @@ def placements(labels: Labels) -> Tensor:
     return torch.cat([scale, (high + low) / 2], dim=1)
 
 
-def placed(poses: Tensor, places: Tensor, random: torch.Generator) -> Tensor:
-    """Box-normalised poses (n, J, 2), each where some labelled person stands in the crop.
-
-    ``places`` (p, 3) are those of `placements`; without any the poses stay as they are.
-    """
-    if not len(places):
-        return poses
-    place = places[torch.randint(len(places), (len(poses),), generator=random)]
-    return poses * place[:, None, :1] + place[:, None, 1:]
+def placed(poses: Tensor, places: Tensor) -> Tensor:
+    """Box-normalised poses (n, J, 2), each at a place of `placements`, (n, 3)."""
+    return poses * places[:, None, :1] + places[:, None, 1:]

@@ -15,6 +15,8 @@ from flexpose.errors import FlexPoseError, SkeletonMismatchError
 from flexpose.geometry import normalised, tight_boxes
 from flexpose.io.base import read_poses
 from flexpose.mapping import map_poses
+from flexpose.poseset import PoseSet
+from flexpose.sampling import PoseSampler, load_model
 from flexpose.skeleton import Skeleton, load_skeleton
 
 
@@ -62,6 +64,33 @@ def load_source(config: SourceConfig, path: Path | None = None) -> SourcePoses:
         counted += f", {len(kept)} of those at least {config.min_side:g} px large"
     keypoints = torch.from_numpy(normalised(kept.keypoints))
     return SourcePoses(keypoints, skeleton, (*mapped.source, counted))
+
+
+def file_or_model(
+    path: Path | None,
+    model: str | None,
+    count: int,
+    random: torch.Generator,
+    device: torch.device,
+) -> PoseSet:
+    """Poses of a file, or ``count`` that an adapted run or a prior draws, in unit space.
+
+    Raises
+    ------
+    FlexPoseError : not one of both is given, or it cannot be read.
+    """
+    if path is not None and model is not None:
+        raise FlexPoseError("Found both poses and a model of poses, expected one of them.")
+    if path is not None:
+        return read_poses(path)
+    if model is None:
+        raise FlexPoseError(
+            "Found neither poses nor a model of poses.", "Name a file, an adapted run or a prior."
+        )
+    known = load_model(model, device)
+    drawn = PoseSampler(known).draw(count, random).cpu().numpy()
+    source = (f"sampled from {model}",)
+    return PoseSet.create(known.prior.skeleton, drawn, (2, 2), source=source)
 
 
 def draw_batch(

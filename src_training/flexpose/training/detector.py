@@ -23,9 +23,9 @@ from flexpose.models.detector import Design
 from flexpose.models.prior import checkpoint_path
 from flexpose.poseset import PoseSet
 from flexpose.runs import RunDir
-from flexpose.sampling import PoseSampler, load_model
 from flexpose.skeleton import Skeleton
 from flexpose.training.clips import backgrounds, load_clips, load_labels
+from flexpose.training.data import file_or_model
 from flexpose.training.heatmaps import HeatmapTask
 from flexpose.training.keypoint_gan import KeypointGanTask
 from flexpose.training.loop import Schedule, TrainTask, run_task
@@ -98,8 +98,6 @@ def _check(config: DetectorConfig) -> None:
             "The method keypoint-gan needs to know what poses look like.",
             "Name a model (an adapted run or a prior) or a file of poses.",
         )
-    if config.poses is not None and config.model is not None:
-        raise FlexPoseError("Found both poses and a model of poses, expected one of them.")
 
 
 def _unpaired(
@@ -109,20 +107,15 @@ def _unpaired(
 
     The project's skeleton, which is that of the shots, decides; without shots that of the poses.
     """
-    random = generator_for(config.seed, _POSES)
-    if config.model is not None:
-        model = load_model(config.model, device)
-        drawn = PoseSampler(model).draw(config.num_poses, random).cpu().numpy()
-        poses = PoseSet.create(model.prior.skeleton, drawn, (2, 2))
-    elif config.poses is not None:
-        poses = read_poses(config.poses)
-    else:
+    if config.poses is None and config.model is None:
         assert shots is not None
         complete = shots[shots.complete]
         _enough(len(complete), len(shots), config.shots)
         mixer = np.random.default_rng([config.seed, _MIXUPS])
         mixed = pose_mixup(normalised(complete.keypoints), config.num_poses, mixer)
         return shots.skeleton, normalised(mixed)
+    random = generator_for(config.seed, _POSES)
+    poses = file_or_model(config.poses, config.model, config.num_poses, random, device)
     skeleton = shots.skeleton if shots is not None else poses.skeleton
     poses = map_poses(poses, skeleton)
     poses = poses[poses.complete]

@@ -226,7 +226,10 @@ class KeypointGanTask:
         """Unpaired poses (batch, J, 2), standing in the crop as the shots do."""
         count = self.config.batch_size
         poses = self.unpaired[torch.randint(len(self.unpaired), (count,), generator=random)]
-        return placed(poses, self.places, random).to(self.device)
+        if len(self.places):
+            at = torch.randint(len(self.places), (count,), generator=random)
+            poses = placed(poses, self.places[at])
+        return poses.to(self.device)
 
     # ------------------------------------------------------------ what comes of it
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flexpose.compute import generator_for, prepare, resolve_device, translate_out_of_memory
-from flexpose.configs.translator import TranslateConfig
+from flexpose.configs.translator import PICTURES_FILE, TranslateConfig
 from flexpose.errors import ConfigError, DataFormatError, FlexPoseError
 from flexpose.events import (
     JobCancelled,
@@ -27,7 +27,7 @@ from flexpose.events import (
     WarningRaised,
 )
 from flexpose.geometry import normalised, unit_to_canvas
-from flexpose.io.base import atomic_write_bytes, read_poses
+from flexpose.io.base import atomic_write_bytes
 from flexpose.io.coco import (
     INFO,
     CocoAnnotation,
@@ -42,10 +42,11 @@ from flexpose.models.translator import Translator, inside, load_translator
 from flexpose.poseset import PoseSet
 from flexpose.runs import RunDir
 from flexpose.training.clips import placed
+from flexpose.training.data import file_or_model
 from flexpose.training.pictures import png, sheet, to_uint8
 
-POSES_FILE = "synthetic.coco.json"
-_CHOICE, _PLACES = 1 << 40, (1 << 40) + 1  # random streams
+_CHOICE, _FRAMES, _POSES = range(1 << 40, (1 << 40) + 3)  # random streams
+_DRAWN = 100  # pictures of a model that is not told how many
 _COLUMNS, _ROWS = 8, 2  # of the sheet
 _REPORT_SECONDS = 0.2
 _DESCRIPTION = "Synthetic pictures, painted of poses by napari-flexpose; no camera took them"
@@ -65,25 +66,29 @@ def run(config: TranslateConfig, run: RunDir, cancel: CancelToken) -> Iterator[J
     yield PhaseChanged("loading the translator")
     translator = load_translator(config.model, device)
     yield PhaseChanged("reading poses")
-    read = read_poses(config.poses)
+    count, random = config.n or _DRAWN, generator_for(config.seed, _POSES)
+    read = file_or_model(config.poses, config.source, count, random, device)
     poses = map_poses(read, translator.skeleton)
     poses = poses[poses.complete]
     if len(poses) < len(read):
         left = len(read) - len(poses)
         yield WarningRaised("poses", f"{left} of {len(read)} poses lack joints and are left out.")
     poses = _chosen(poses, config)
+    frames = translator.any_frames(len(poses), generator_for(config.seed, _FRAMES))
     unit = torch.from_numpy(normalised(poses.keypoints))
-    unit = inside(placed(unit, translator.places, generator_for(config.seed, _PLACES))).to(device)
+    if len(translator.places):
+        unit = placed(unit, translator.places[frames])
+    unit = inside(unit).to(device)
     yield JobStarted("translate", len(unit), run.path)
     partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with translate_out_of_memory():
-            done = yield from _paint(translator, unit, config.batch_size, partial, cancel)
+            done = yield from _paint(translator, unit, frames, config.batch_size, partial, cancel)
             if cancel.cancelled:
                 yield JobCancelled(done)
                 return
-            picture = _sheet(translator, unit[:done])
+            picture = _sheet(translator, unit[:done], frames)
         yield PreviewReady(done, picture[None])
         atomic_write_bytes(run.path / "sheet.png", png(picture))
         notes = _write_poses(config, translator, unit[:done], poses.source, partial)
@@ -107,7 +112,7 @@ def _checked_target(config: TranslateConfig) -> Path:
         return target
     if not config.overwrite:
         raise ConfigError(f"{target} exists already.", "Name another --out, or --overwrite.")
-    ours = {POSES_FILE, Path(synthetic_name(1)).parts[0]}
+    ours = {PICTURES_FILE, Path(synthetic_name(1)).parts[0]}
     if not target.is_dir() or {path.name for path in target.iterdir()} - ours:
         raise ConfigError(
             f"{target} holds what translate did not write, and is not replaced.",
@@ -121,7 +126,8 @@ def _chosen(poses: PoseSet, config: TranslateConfig) -> PoseSet:
     count = len(poses) if config.n is None else config.n
     if not 0 < count <= len(poses):
         raise FlexPoseError(
-            f"{config.poses}: {len(poses)} poses are complete, expected at least {count or 1}.",
+            f"{config.poses or config.source}: {len(poses)} poses are complete, expected at least "
+            f"{count or 1}.",
             "Draw more with `flexpose-train sample`, or lower n.",
         )
     rows = np.random.default_rng([config.seed, _CHOICE]).permutation(len(poses))[:count]
@@ -129,14 +135,19 @@ def _chosen(poses: PoseSet, config: TranslateConfig) -> PoseSet:
 
 
 def _paint(
-    translator: Translator, unit: Tensor, batch_size: int, folder: Path, cancel: CancelToken
+    translator: Translator,
+    unit: Tensor,
+    frames: Tensor,
+    batch_size: int,
+    folder: Path,
+    cancel: CancelToken,
 ) -> Generator[JobEvent, None, int]:
     """Write a picture of each pose; how many were written before the job was to end."""
     done, began, reported = 0, time.monotonic(), 0.0
-    for block in unit.split(batch_size):
+    for block, like in zip(unit.split(batch_size), frames.split(batch_size), strict=True):
         if cancel.cancelled or (cancel.stopped and done):
             break
-        for image in to_uint8(translator(block)[1]):
+        for image in to_uint8(translator(block, like)[1]):
             done += 1
             path = folder / synthetic_name(done)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,12 +160,12 @@ def _paint(
     return done
 
 
-def _sheet(translator: Translator, unit: Tensor) -> NDArray[np.uint8]:
+def _sheet(translator: Translator, unit: Tensor, frames: Tensor) -> NDArray[np.uint8]:
     """Skeleton images above their pictures, of poses spread over all."""
     columns = min(_COLUMNS, len(unit))
     rows = min(_ROWS, len(unit) // columns)
     shown = torch.linspace(0, len(unit) - 1, rows * columns).round().long()
-    drawn, painted = (to_uint8(images) for images in translator(unit[shown]))
+    drawn, painted = (to_uint8(images) for images in translator(unit[shown], frames[shown]))
     return sheet(
         [
             part[start : start + columns]
@@ -195,6 +206,6 @@ def _write_poses(
             images=tuple(CocoImage(name=n, width=size, height=size, fields=mark) for n in names),
             info={**INFO, "description": _DESCRIPTION, **mark},
         ),
-        folder / POSES_FILE,
+        folder / PICTURES_FILE,
         backup=False,
     )

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from flexpose.models.translator import ResnetGenerator, inside, num_blocks
+from flexpose.models.translator import (
+    ResnetGenerator,
+    inside,
+    num_blocks,
+    picture_network,
+)
+from flexpose.rendering.style import DrawingStyle
 
 
 def test_the_size_is_the_published_one():
@@ -51,10 +57,23 @@ def test_every_pose_lands_on_the_canvas_and_keeps_its_shape(values):
     assert (scale <= 1 + 1e-4).all()
 
 
-def test_only_a_located_generator_tells_places_of_a_black_image_apart():
-    black = -torch.ones(1, 1, 32, 32)
-    for located in (False, True):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            painted = ResnetGenerator(1, 3, 4, 1, located=located)(black)
-        assert (painted.std(dim=(2, 3)) > 1e-3).all() == located
+def test_looks_are_shown_to_what_paints_pictures():
+    style = DrawingStyle(32, channels=1)
+    skeletons, looks = torch.rand(2, 1, 32, 32), torch.rand(2, 6, 32, 32)
+    for with_looks in (True, False):
+        network = picture_network(style, 4, 1, looks=with_looks)
+        one, other = (network(skeletons, x if with_looks else x[:0]) for x in (looks, -looks))
+        assert one.shape == (2, 3, 32, 32)
+        assert torch.equal(one, other) != with_looks
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.25, 1.0])
+def test_a_picture_is_the_place_as_far_as_it_is_kept(kept):
+    painter = picture_network(DrawingStyle(32, channels=1), 4, 1, looks=True)
+    out = torch.full((2, 4, 32, 32), -0.5)
+    out[:, 3] = 1 - 2 * kept  # what the network says of keeping, in [-1, 1]
+    painter.network.forward = lambda images: out
+    looks = torch.zeros(2, 6, 32, 32)
+    looks[:, 3:] = 0.5  # the place
+    made = painter(torch.zeros(2, 1, 32, 32), looks)
+    torch.testing.assert_close(made, torch.full((2, 3, 32, 32), kept * 0.5 - (1 - kept) * 0.5))

@@ -87,7 +87,7 @@ def rows(shop):
             "train-detector",
             shop.keypoint_gan({"reader": "body15-regressor"}, size=64),
         ),
-        "translator": ("train-translator", shop.translator()),
+        "translator": ("train-translator", shop.translator(looks=False)),
         "translator with labels and colours": (
             "train-translator",
             shop.translator(labels=shop.path / "frames-shots.npz", channels=3),

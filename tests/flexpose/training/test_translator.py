@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from flexpose.compute import generator_for
 from flexpose.configs.translator import TranslateConfig
 from flexpose.errors import ConfigError, DataFormatError, FlexPoseError, SkeletonMismatchError
 from flexpose.events import (
@@ -20,12 +21,14 @@ from flexpose.events import (
     WarningRaised,
 )
 from flexpose.frames import open_frames
-from flexpose.geometry import canvas_to_unit
+from flexpose.geometry import boxes_to_crops, canvas_to_unit, image_to_unit, normalised
 from flexpose.io import read_poses, write_poses
 from flexpose.io.coco_check import check_coco
 from flexpose.io.coco_clients import run_clients
 from flexpose.models.translator import load_translator
 from flexpose.poseset import PoseSet
+from flexpose.training import translate
+from flexpose.training.clips import placed
 from flexpose.training.pictures import sheet
 
 COUNT = 11
@@ -38,11 +41,11 @@ def trained(workshop, play, tmp_path_factory):
     events = play("train-translator", config, folder)
     assert isinstance(events[-1], JobFinished), events[-1]
     (first, _) = [e.images for e in events if isinstance(e, PreviewReady)]
-    assert first.shape == (1, 4 * 132 + 4, 8 * 132 + 4, 3)  # enlarged to 128 px, with gaps
+    assert first.shape == (1, 3 * 132 + 4, 6 * 132 + 4, 3)  # enlarged to 128 px, with gaps
     return folder
 
 
-def translate(trained, workshop, folder, **changes):
+def settings(trained, workshop, folder, **changes):
     values = {
         "model": trained,
         "poses": workshop.frames / "mannequin.coco.json",
@@ -57,7 +60,7 @@ def translate(trained, workshop, folder, **changes):
 @pytest.fixture(scope="module")
 def pictures(trained, workshop, play, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
-    events = play("translate", translate(trained, workshop, folder), folder / "run")
+    events = play("translate", settings(trained, workshop, folder), folder / "run")
     assert isinstance(events[-1], JobFinished), events[-1]
     assert events[-1].result == folder / "pictures"
     (shown,) = [e.images for e in events if isinstance(e, PreviewReady)]
@@ -118,7 +121,8 @@ def test_the_file_is_valid_and_says_that_it_is_synthetic(pictures, trained):
 
 def test_keypoints_lie_where_the_condition_was_drawn(pictures, trained):
     poses, translator = read_poses(pictures / "synthetic.coco.json"), load_translator(trained)
-    drawn, painted = translator(torch.from_numpy(canvas_to_unit(poses.keypoints, 32)))
+    like = translator.any_frames(COUNT, generator_for(0, translate._FRAMES))
+    drawn, painted = translator(torch.from_numpy(canvas_to_unit(poses.keypoints, 32)), like)
     frames = open_frames(pictures / "synthetic.coco.json")
     for row, points in enumerate(poses.keypoints):
         x, y = np.rint(points).astype(int).T
@@ -127,13 +131,34 @@ def test_keypoints_lie_where_the_condition_was_drawn(pictures, trained):
         assert np.abs(frames.read(row) - wanted).max() < 4  # coordinates have two decimals
 
 
+def test_a_translator_keeps_the_places_and_looks_of_labelled_frames(trained, workshop):
+    shots, translator = read_poses(workshop.path / "frames-shots.npz"), load_translator(trained)
+    assert translator.looks.shape == (len(shots), 6, 32, 32)
+    assert translator.places.shape == (len(shots), 3)
+    truth = read_poses(workshop.frames / "mannequin.coco.json")
+    rows = [truth.image_ids.index(name) for name in shots.image_ids]
+    unit = image_to_unit(shots.keypoints, boxes_to_crops(truth.boxes[rows]))
+    again = placed(torch.from_numpy(normalised(shots.keypoints)), translator.places)
+    np.testing.assert_allclose(again, unit, atol=1e-4)
+
+
+def test_without_labels_and_looks_poses_stay_box_normalised(workshop, play, tmp_path):
+    config = workshop.translator(steps=1, looks=False)
+    play("train-translator", config, tmp_path / "train")
+    translator = load_translator(tmp_path / "train")
+    assert (len(translator.places), len(translator.looks)) == (0, 0)
+    play("translate", settings(tmp_path / "train", workshop, tmp_path), tmp_path / "run")
+    unit = canvas_to_unit(read_poses(tmp_path / "pictures" / "synthetic.coco.json").keypoints, 32)
+    np.testing.assert_allclose(normalised(unit), unit, atol=2e-3)
+
+
 def test_the_seed_decides_which_poses_and_where(pictures, trained, workshop, play, tmp_path):
     def contents(folder):
         return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.*")}
 
-    play("translate", translate(trained, workshop, tmp_path, batch_size=3), tmp_path / "run")
+    play("translate", settings(trained, workshop, tmp_path, batch_size=3), tmp_path / "run")
     assert contents(tmp_path / "pictures") == contents(pictures)
-    other = translate(trained, workshop, tmp_path, seed=1, out=tmp_path / "other")
+    other = settings(trained, workshop, tmp_path, seed=1, out=tmp_path / "other")
     play("translate", other, tmp_path / "run")
     assert contents(tmp_path / "other").keys() == contents(pictures).keys()
     keypoints = [
@@ -144,7 +169,7 @@ def test_the_seed_decides_which_poses_and_where(pictures, trained, workshop, pla
 
 def test_only_results_of_its_own_are_replaced(trained, workshop, play, tmp_path):
     target = tmp_path / "pictures"
-    config = translate(trained, workshop, tmp_path, n=2)
+    config = settings(trained, workshop, tmp_path, n=2)
     play("translate", config, tmp_path / "run")
     failed(play("translate", config, tmp_path / "run"), ConfigError, "exists already")
     fewer = config.model_copy(update={"n": 1, "overwrite": True})
@@ -156,7 +181,7 @@ def test_only_results_of_its_own_are_replaced(trained, workshop, play, tmp_path)
 
 
 def test_cancelled_it_leaves_nothing_and_stopped_what_it_has(trained, workshop, play, tmp_path):
-    config = translate(trained, workshop, tmp_path)
+    config = settings(trained, workshop, tmp_path)
     events = play("translate", config, tmp_path / "run", cancel_at=4)
     assert isinstance(events[-1], JobCancelled), events[-1]
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
@@ -168,6 +193,29 @@ def test_cancelled_it_leaves_nothing_and_stopped_what_it_has(trained, workshop, 
 def test_training_can_be_cancelled_while_frames_are_read(workshop, play, tmp_path):
     events = play("train-translator", workshop.translator(), tmp_path, cancel_at=0)
     assert isinstance(events[-1], JobCancelled), events[-1]
+
+
+def test_images_of_several_sizes_are_learned_whole(workshop, play, tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for number, side in enumerate((40, 48, 64)):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((side, 2 * side, 3), 90, np.uint8))
+    config = workshop.translator(steps=1, frames={"path": folder, "crop": "whole"})
+    assert isinstance(play("train-translator", config, tmp_path / "run")[-1], JobFinished)
+
+
+def test_poses_may_come_from_a_model(trained, workshop, play, tmp_path):
+    model = "body15"
+    config = workshop.translator(steps=1, poses=None, source=model, num_poses=20)
+    assert isinstance(play("train-translator", config, tmp_path / "train")[-1], JobFinished)
+    config = settings(trained, workshop, tmp_path, poses=None, source=model, n=3)
+    assert isinstance(play("translate", config, tmp_path / "run")[-1], JobFinished)
+    poses = read_poses(tmp_path / "pictures" / "synthetic.coco.json")
+    assert len(poses) == 3
+    both = workshop.translator(source=model)
+    failed(play("train-translator", both, tmp_path / "both"), FlexPoseError, "Found both poses")
+    neither = workshop.translator(poses=None)
+    failed(play("train-translator", neither, tmp_path / "none"), FlexPoseError, "Found neither")
 
 
 def test_what_does_not_fit_is_said(trained, workshop, play, tmp_path, puppet_poses):
@@ -199,7 +247,7 @@ def test_what_does_not_fit_is_said(trained, workshop, play, tmp_path, puppet_pos
     failed(train(labels=partial), FlexPoseError, "none of the 15 labels has all joints")
 
     def paint(**changes):
-        return play("translate", translate(trained, workshop, tmp_path, **changes), tmp_path / "p")
+        return play("translate", settings(trained, workshop, tmp_path, **changes), tmp_path / "p")
 
     failed(paint(poses=puppets), SkeletonMismatchError, "Poses of puppet lack the joints")
     failed(paint(n=17), FlexPoseError, "16 poses are complete, expected at least 17")
