@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 
-from qtpy.QtWidgets import QCheckBox, QWidget
+from qtpy.QtWidgets import QFileDialog, QWidget
 
 from flexpose.configs.detector import DetectorConfig
 from flexpose.errors import FlexPoseError
@@ -31,6 +32,7 @@ _ASKED_ABOVE = (
     "threads", "seed", "method", "gan", "preview_every", "evaluate_every", "checkpoint_every",
 )  # fmt: skip
 _LENGTHS = (("Quick look", 600), ("Usual", 3000), ("Thorough", 8000))
+_OTHER = "other"
 _CURVE = 66
 """Pixels of the loss curve's height: pictures and curve fit a window of 800 together."""
 
@@ -56,8 +58,11 @@ class DetectPanel(QWidget):
         self.crop = crop_box()
         self.length = narrow_box("How long")
         self.device = device_box()
-        self.again = QCheckBox("Go on from the detector in use")
-        self.again.setToolTip("Quicker; start anew when the footage has changed.")
+        self.start_from = narrow_box("What the training starts from")
+        self.start_from.setToolTip(
+            "The detector in use: quicker; start anew when the footage has changed.\n"
+            "Another one: of a project like this, or weights that train-meta learned for this."
+        )
         self.form = ConfigForm(DetectorConfig, skip=_ASKED_ABOVE)
         self.advanced = Fold("Advanced", self.form)
         self.start = action_button(
@@ -80,6 +85,8 @@ class DetectPanel(QWidget):
             "Suggest poses again", "Let the detector in use look at all frames.", self._predict
         )
         self.copy = copy_button(desk)
+        self._offered: Path | None = None  # the detector in use, as the choice has it
+        self._other: Path | None = None
         self._fill()
         self._arrange()
         self._connect()
@@ -87,14 +94,13 @@ class DetectPanel(QWidget):
 
     def settings(self) -> dict[str, Any]:
         """What is set here, for `Detection.train`."""
-        detector = self._detection.detector
-        going_on = self.again.isChecked() and detector is not None
+        start = self.start_from.currentData()
         return {
             **self.form.values(),
             "frames": {"crop": self.crop.currentData()},
             "steps": self.length.currentData(),
             "device": self.device.currentData(),
-            **({"start": detector} if going_on else {}),
+            **({} if start is None else {"start": start}),
         }
 
     # ------------------------------------------------------------ building
@@ -103,13 +109,19 @@ class DetectPanel(QWidget):
         for words, steps in _LENGTHS:
             self.length.addItem(f"{words} ({steps:,} steps)", steps)
         self.length.setCurrentIndex(1)
+        self._fill_starts(None)
 
     def _arrange(self) -> None:
         setup = column(self.setup)
         setup.addLayout(
-            labelled(("Person", self.crop), ("Train", self.length), ("Device", self.device))
+            labelled(
+                ("Person", self.crop),
+                ("Train", self.length),
+                ("Start", self.start_from),
+                ("Device", self.device),
+            )
         )
-        for widget in (self.again, self.advanced, self.start, self.ready):
+        for widget in (self.advanced, self.start, self.ready):
             setup.addWidget(widget)
         outer = column(self)
         for part in (self.setup, self.training, self.predicting, self.in_use):
@@ -122,6 +134,7 @@ class DetectPanel(QWidget):
     def _connect(self) -> None:
         for box in (self.crop, self.length, self.device):
             box.currentIndexChanged.connect(self._look)
+        self.start_from.activated.connect(self._on_start_from)
         self.form.changed.connect(self._look)
         detection = self._detection
         while_alive(self, detection.changed, self._look)
@@ -144,6 +157,29 @@ class DetectPanel(QWidget):
             self._detection.train(self.settings(), self._unseen())
         except FlexPoseError as error:
             self.training.trouble.show_error(str(error))
+
+    def _on_start_from(self, index: int) -> None:
+        """Choose another detector, when that is asked for."""
+        if self.start_from.itemData(index) == _OTHER:
+            project = self._detection.session.project
+            near = "" if project is None else str(project.folder.parent)
+            found = QFileDialog.getExistingDirectory(self, "Folder of a training", near)
+            self._other = Path(found) if found else self._other
+            self._fill_starts(self._other)
+        self._look()
+
+    def _fill_starts(self, chosen: Path | None) -> None:
+        """Offer what a training can start from."""
+        known: dict[Path | None, str] = {None: "Nothing learned before"}
+        if self._detection.detector is not None:
+            known[self._detection.detector] = "The detector in use"
+        if self._other is not None:
+            known.setdefault(self._other, self._other.name)
+        self.start_from.clear()
+        for path, words in known.items():
+            self.start_from.addItem(words, path)
+        self.start_from.addItem("Another detector…", _OTHER)
+        self.start_from.setCurrentIndex([*known].index(chosen) if chosen in known else 0)
 
     def _predict(self) -> None:
         try:
@@ -183,7 +219,10 @@ class DetectPanel(QWidget):
         # what was interrupted is decided first: gone on with, or left
         self.setup.setVisible(not running and TRAIN not in self._desk.interrupted)
         detector = detection.detector
-        self.again.setVisible(detector is not None)
+        if detector != self._offered:
+            chosen = self.start_from.currentData()
+            self._offered = detector
+            self._fill_starts(chosen if chosen == self._other else None)
         idle_with_one = detector is not None and not running
         self.in_use.setText("" if detector is None else f"Detector in use: {detector.name}.")
         self.in_use.setVisible(idle_with_one)

@@ -66,7 +66,7 @@ def wait_for(user: Any, condition: Any) -> None:
     user.qtbot.waitUntil(condition, timeout=WAIT)
 
 
-def test_train_killed_resumed_reviewed_trained_again_exported(user, film, tmp_path):
+def test_train_killed_resumed_reviewed_trained_again_exported(user, film, tmp_path, monkeypatch):
     dock, panel = user.dock, user.dock.detect_panel
     before = {name: dock.session.label_of(name) for name in film[1]}
     press(user, panel.start)
@@ -102,8 +102,7 @@ def test_train_killed_resumed_reviewed_trained_again_exported(user, film, tmp_pa
     assert len(dock.reviewer.queue) == 15
 
     dock.detect_step.set_open(True)
-    assert panel.again.isVisible()
-    panel.again.setChecked(True)
+    panel.start_from.setCurrentText("The detector in use")
     press(user, panel.start)
     wait_for(user, lambda: dock.reviewer.path is not None and "0002" in dock.reviewer.path.name)
     newer = dock.detection.detector
@@ -115,6 +114,14 @@ def test_train_killed_resumed_reviewed_trained_again_exported(user, film, tmp_pa
         sorted((dock.session.project.folder / "shots").glob("shots-*"))[-1].read_text()
     )
     assert len(shots["annotations"]) == 8  # six of before, and the two that were reviewed
+
+    assert panel.settings()["steps"] == 300
+    assert "start" not in panel.settings()
+    from qtpy.QtWidgets import QFileDialog
+
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(run.path))
+    panel.start_from.activated.emit(panel.start_from.findText("Another detector…"))
+    assert panel.settings()["start"] == run.path
 
     out = tmp_path / "labels.coco.json"
     dock.studio.export_labels(out, "flag", dock.reviewer.unseen)

@@ -400,5 +400,5 @@ def test_the_copied_command_does_what_the_window_did(shots, tmp_path, monkeypatc
     words = ["--n", "40", "--mixup-share", "0.5", "--threads", "1", "--progress", "none"]
     assert main(["sample", "--model", str(again), "--out", str(second), *words]) == 0
     window, terminal = read_poses(first), read_poses(second)
-    assert len(window) == 45
+    assert len(window) == 40
     np.testing.assert_array_equal(window.keypoints, terminal.keypoints)

@@ -171,7 +171,10 @@ class DetectorConfig(JobConfig):
         "calibrate confidence.",
     )
     start: Path | None = Field(
-        None, title="Start from", description="An earlier detector of the same method and sizes."
+        None,
+        title="Start from",
+        description="An earlier detector of the same method, or what train-meta learned; its sizes "
+        "are taken over.",
     )
     method: Literal["heatmaps", "keypoint-gan"] = Field(
         "heatmaps",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from flexpose.checkpoint import load_checkpoint
 from flexpose.compute import generator_for, prepare, resolve_device
+from flexpose.configs.base import ConfigBase
 from flexpose.configs.detector import DetectorConfig
 from flexpose.errors import FlexPoseError
 from flexpose.events import JobCancelled, JobEvent, PhaseChanged, WarningRaised
@@ -31,6 +33,7 @@ from flexpose.training.keypoint_gan import KeypointGanTask
 from flexpose.training.loop import Schedule, TrainTask, run_task
 from flexpose.training.puppets import make_puppets
 
+C = TypeVar("C", bound=ConfigBase)
 _POSES, _MIXUPS = (1 << 40) + 1, (1 << 40) + 2  # random streams
 
 
@@ -42,6 +45,8 @@ def run(config: DetectorConfig, run: RunDir, cancel: CancelToken) -> Iterator[Jo
     FlexPoseError : a method misses what it learns from, or an input does not fit another.
     """
     _check(config)
+    if config.start is not None:
+        config = in_design_of(config, config.start)
     device = resolve_device(config.device)
     prepare(device, config.threads)
     yield PhaseChanged("reading poses")
@@ -129,6 +134,27 @@ def _enough(complete: int, total: int, path: Path | None) -> None:
             f"{path}: {complete} of {total} poses are complete, expected at least 2, better "
             "thousands."
         )
+
+
+def in_design_of(config: DetectorConfig, path: Path) -> DetectorConfig:
+    """The config with crop, sizes and loss of an earlier detector, unless it asks for others.
+
+    What differs from both the default and the earlier detector stays, for `start_from` to refuse.
+    """
+    found = load_checkpoint(checkpoint_path(path), kind="detector").meta.config
+    if found["method"] != "heatmaps" or config.method != "heatmaps":
+        return config
+    design = Design.of(found).to_config()
+    heatmaps = _adopted(config.heatmaps, design["heatmaps"])
+    sizes = {key: design[key] for key in ("size", "width")}
+    return _adopted(config, sizes).model_copy(update={"heatmaps": heatmaps})
+
+
+def _adopted(config: C, values: Mapping[str, Any]) -> C:
+    """The config with these values where it has its defaults."""
+    fields = type(config).model_fields
+    unset = {key: v for key, v in values.items() if getattr(config, key) == fields[key].default}
+    return config.model_copy(update=unset)
 
 
 def start_from(task: TrainTask, path: Path) -> None:

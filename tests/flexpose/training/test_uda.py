@@ -19,7 +19,7 @@ from flexpose.difficulty import BIN_SAMPLERS, BinnedRows
 from flexpose.errors import ConfigError, FlexPoseError, SkeletonMismatchError
 from flexpose.events import JobFailed, JobFinished, MetricsReady, StepCompleted, WarningRaised
 from flexpose.io import read_poses, write_poses
-from flexpose.models.detector import load_detector
+from flexpose.models.detector import Design, load_detector
 from flexpose.models.maps import gaussians, gaussians_at
 from flexpose.poseset import PoseSet
 from flexpose.shipped import preset
@@ -150,10 +150,13 @@ def test_a_result_predicts_and_another_training_starts_from_it(workshop, play, t
     found = read_poses(out)
     assert found.complete.all()
     assert len(found) == 16
-    maps = {"puppets": 0, "loss": "mse"}
-    further = workshop.detector(start=tmp_path / "run", steps=1, heatmaps=maps)
+    further = workshop.detector(start=tmp_path / "run", steps=1, heatmaps={"puppets": 0})
     assert isinstance(play("train-detector", further, tmp_path / "further")[-1], JobFinished)
-    other = workshop.detector(start=tmp_path / "run", steps=1, heatmaps={"puppets": 0})
+    assert Design.of(load_checkpoint(tmp_path / "further").meta.config) == Design.of(
+        load_checkpoint(tmp_path / "run").meta.config
+    )
+    maps = {"puppets": 0, "loss": "kl"}
+    other = workshop.detector(start=tmp_path / "run", steps=1, heatmaps=maps)
     failed(play("train-detector", other, tmp_path / "other"), FlexPoseError, "with the loss mse")
 
 
