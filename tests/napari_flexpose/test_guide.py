@@ -36,10 +36,11 @@ def test_steps_and_buttons_are_called_what_they_are():
     for words in (
         "Open folder…", "Open video…", "Open project…", "Suggest frames", "Copy last", "Template",
         "Use this model", "Keep the old one", "Stop early (keep)", "Save picture…", "Copy command",
-        "Train detector", "The detector in use", "Another detector…", "Suggest poses again", "Quick look",
-        "Usual", "Thorough", "What moves (camera at rest)", "The whole image", "Resume", "Leave it",
-        "Exchange sides", "Sides along the clip", "Accept", "Reject", "Skip", "Back", "Accept many…", "Load predictions…",
-        "Least sure first", "Most different first", "In order",
+        "Train detector", "The detector in use", "Another detector…", "Suggest poses again",
+        "Quick look", "Usual", "Thorough", "What moves (camera at rest)", "The whole image",
+        "Resume", "Leave it", "Exchange sides", "Sides along the clip", "Accept", "Reject", "Skip",
+        "Back", "Accept many…", "Load predictions…", "Least sure first", "Most different first",
+        "In order",
         "Labels and unreviewed suggestions, flagged", "Two files", "Generate and export",
         "Pictures from poses…", "Learn to paint", "Show others", "Learn anew…", "Export pictures",
     ):  # fmt: skip
