@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from flexpose.commands import find_command, resolve
 from flexpose.events import JobEvent, StepCompleted
@@ -19,6 +20,10 @@ from flexpose.jobs import CancelToken, guarded, recorded
 from flexpose.poseset import PoseSet
 from flexpose.runs import RunDir
 from flexpose.skeleton import Skeleton
+
+# a machine with other work is slow, not wrong
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 PUPPET = Skeleton(
     name="puppet",
