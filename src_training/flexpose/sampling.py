@@ -182,8 +182,12 @@ def keypoints(generator: PoseGenerator, prior: Prior, z: Tensor) -> Tensor:
     return output.keypoints if output.keypoints is not None else prior.read(output)[0]
 
 
-def among_mixups(poses: Tensor, shots: Tensor, share: float, random: torch.Generator) -> Tensor:
+def among_mixups(
+    poses: Tensor, shots: Tensor | None, share: float, random: torch.Generator
+) -> Tensor:
     """Unit poses and so many pose-mixups of the shots that these are ``share`` of all, shuffled."""
+    if not share or shots is None:
+        return poses
     count = round(len(poses) * share / (1 - share))
     numbers = np.random.default_rng(int(torch.randint(1 << 62, (), generator=random)))
     mixed = normalised(pose_mixup(shots.cpu().numpy(), count, numbers))
@@ -277,7 +281,7 @@ class PoseSampler:
                     "Adapt again with a larger entropy weight.",
                 )
             if len(poses):
-                yield self._among_mixups(poses, random)
+                yield among_mixups(poses, model.shots, self.mixup_share, random)
 
     def draw(self, count: int, random: torch.Generator) -> Tensor:
         """``count`` unit poses (count, J, 2) on the CPU."""
@@ -289,12 +293,6 @@ class PoseSampler:
             if have >= count:
                 break
         return torch.cat(parts)[:count]
-
-    def _among_mixups(self, poses: Tensor, random: torch.Generator) -> Tensor:
-        if not self.mixup_share:
-            return poses
-        assert self.model.shots is not None
-        return among_mixups(poses, self.model.shots, self.mixup_share, random)
 
     @torch.no_grad()
     def _read(self, random: torch.Generator, count: int) -> tuple[Tensor, Tensor]:
