@@ -19,6 +19,7 @@ from flexpose.events import JobEvent, JobFinished, MetricsReady, PreviewReady
 from flexpose.io.coco import write_coco
 from flexpose.mapping import find_mapping
 from flexpose.poseset import PoseSet
+from flexpose.runs import numbered
 from napari_flexpose.desk import JobDesk
 from napari_flexpose.process_runner import finished_runs
 from napari_flexpose.session import FlexPoseSession
@@ -139,12 +140,11 @@ class Detection:
         if self.detector is None:
             raise FlexPoseError("There is no detector yet.", "Train one first.")
         self.session.save()
-        number = sum(1 for _ in self.studio.runs.glob(PREDICTIONS)) + 1
         given = {
             **spare_threads(),
             "model": self.detector,
             "frames": {"path": self.session.opened_project().images, "crop": crop},
-            "out": self.studio.runs / f"predictions-{number:04d}.coco.json",
+            "out": numbered(self.studio.runs, "predictions", ".coco.json"),
         }
         self._desk.start(PREDICT, load_config(PredictConfig, overrides=given), self.studio.runs)
 

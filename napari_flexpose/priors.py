@@ -22,6 +22,7 @@ from flexpose.events import JobEvent, JobFinished, MetricsReady, PreviewReady
 from flexpose.geometry import tight_boxes
 from flexpose.io.base import read_poses
 from flexpose.mapping import find_mapping, map_poses
+from flexpose.runs import numbered
 from flexpose.shipped import PriorCard, prior_card, prior_cards
 from flexpose.skeleton import Skeleton, load_skeleton, save_skeleton
 from napari_flexpose.desk import JobDesk
@@ -247,10 +248,7 @@ class PriorShelf:
 
     def _written(self, skeleton: Skeleton) -> Path:
         """The skeleton as a file of its own, so that later changes leave it alone."""
-        folder = self._session.opened_project().folder / "skeletons"
-        folder.mkdir(exist_ok=True)
-        number = sum(1 for _ in folder.glob("*.yaml")) + 1
-        path = folder / f"skeleton-{number:04d}.yaml"
+        path = numbered(self._session.opened_project().folder / "skeletons", "skeleton", ".yaml")
         save_skeleton(skeleton, path)
         return path
 

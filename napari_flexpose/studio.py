@@ -31,7 +31,7 @@ from flexpose.io.sleap import write_sleap
 from flexpose.io.yolo import YoloWriter
 from flexpose.mapping import map_poses
 from flexpose.poseset import PoseSet
-from flexpose.runs import RunDir
+from flexpose.runs import RunDir, numbered
 from flexpose.skeleton import Skeleton
 from napari_flexpose.desk import JobDesk
 from napari_flexpose.figures import AdaptFigures, energy_distance, reached_shots
@@ -377,10 +377,7 @@ class Studio:
 
     def written(self, shots: PoseSet) -> Path:
         """The shots as a file of their own for each job, so that later labels leave it alone."""
-        folder = self.session.opened_project().folder / "shots"
-        folder.mkdir(exist_ok=True)
-        number = sum(1 for _ in folder.glob("*.coco.json")) + 1
-        path = folder / f"shots-{number:04d}.coco.json"
+        path = numbered(self.session.opened_project().folder / "shots", "shots", ".coco.json")
         write_coco(shots, path)
         return path
 

@@ -49,7 +49,7 @@ class RunDir:
         ConfigError : ``out`` is not empty, or is not a run that could be overwritten.
         """
         if out is None:
-            return RunDir(_numbered(root, name))
+            return RunDir(_own_folder(root, name))
         out = out.absolute()
         if out.exists() and not out.is_dir():
             raise ConfigError(f"{out} is a file, expected a folder.", "Name another --out.")
@@ -171,14 +171,20 @@ def _whole_lines(path: Path) -> int:
         return file.seek(0, os.SEEK_END)
 
 
-def _numbered(root: Path, name: str) -> Path:
-    root = root.absolute()
-    root.mkdir(parents=True, exist_ok=True)
-    taken = [entry.name.removeprefix(f"{name}-") for entry in root.glob(f"{name}-*")]
+def numbered(folder: Path, name: str, suffix: str = "") -> Path:
+    """The next ``<folder>/<name>-0001<suffix>``, after the highest there; makes the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    taken = [
+        entry.name.removeprefix(f"{name}-").removesuffix(suffix)
+        for entry in folder.glob(f"{name}-*{suffix}")
+    ]
     number = max((int(tail) for tail in taken if tail.isdecimal()), default=0)
+    return folder / f"{name}-{number + 1:04d}{suffix}"
+
+
+def _own_folder(root: Path, name: str) -> Path:
     while True:  # two processes may start at the same moment
-        number += 1
-        path = root / f"{name}-{number:04d}"
+        path = numbered(root.absolute(), name)
         try:
             path.mkdir()
         except FileExistsError:

@@ -12,7 +12,7 @@ from pydantic import Field
 from flexpose.configs.adaptation import AdaptConfig
 from flexpose.configs.base import ConfigBase, JobConfig, dump_config, load_config
 from flexpose.errors import ConfigError, DataFormatError
-from flexpose.runs import RunDir
+from flexpose.runs import RunDir, numbered
 
 
 class Inner(ConfigBase):
@@ -34,6 +34,12 @@ def test_runs_are_numbered_onwards(tmp_path):
     assert RunDir.create("adapt", root=tmp_path).path == tmp_path / "adapt-0008"
     assert RunDir.create("adapt", root=tmp_path).path == tmp_path / "adapt-0009"
     assert RunDir.create("prior", root=tmp_path).path == tmp_path / "prior-0001"
+
+
+def test_a_file_that_was_removed_gives_its_number_to_none_that_stays(tmp_path):
+    (tmp_path / "shots-0002.coco.json").touch()  # the first has been removed
+    assert numbered(tmp_path, "shots", ".coco.json") == tmp_path / "shots-0003.coco.json"
+    assert numbered(tmp_path / "new", "shots", ".yaml") == tmp_path / "new" / "shots-0001.yaml"
 
 
 def test_a_folder_with_something_in_it_is_refused(tmp_path):

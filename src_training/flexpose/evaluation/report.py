@@ -26,12 +26,14 @@ class Column:
     title : heading
     best : which values are good: ``low``, ``high``, close to ``one``; None ranks nothing
     digits : decimal places
+    quoted : a figure of another source, the same in all repetitions: without a deviation
     """
 
     key: str
     title: str
     best: Goal | None = None
     digits: int = 3
+    quoted: bool = False
 
     @property
     def heading(self) -> str:
@@ -91,7 +93,7 @@ def summary_table(
             text = "" if mean is None else f"{mean:.{c.digits}f}"
             if name not in unranked and text in best[c.key]:
                 text = f"**{text}**"
-            if mean is not None and len(runs) > 1:
+            if mean is not None and len(runs) > 1 and not c.quoted:
                 deviation = np.std([run[c.key] for run in runs], ddof=1)
                 text += f" ± {deviation:.{c.digits}f}"
             cells.append(text)

@@ -212,7 +212,7 @@ def markdown(bench: Bench, results: list[dict[str, Any]]) -> str:
     reported = list(dict.fromkeys(key for row in spec.rows for key in row.paper))
     columns = [
         *_columns(scale),
-        *(Column(f"paper {key}", f"paper: {key}", digits=3) for key in reported),
+        *(Column(f"paper {key}", f"paper: {key}", quoted=True) for key in reported),
     ]
     paper = {row.name: {f"paper {k}": v for k, v in row.paper.items()} for row in spec.rows}
     unranked = [
