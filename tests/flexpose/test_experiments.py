@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+from dataclasses import replace
+from pathlib import Path
 
 import av
 import cv2
@@ -12,7 +15,7 @@ import pytest
 import scipy.io
 import yaml
 
-from flexpose.configs.experiment import ReproduceConfig, TargetSpec
+from flexpose.configs.experiment import ReproduceConfig, SourceSpec, TargetSpec
 from flexpose.errors import ConfigError, FlexPoseError, UnknownNameError
 from flexpose.events import JobCancelled, JobFailed, JobFinished, StepCompleted
 from flexpose.experiments import cells
@@ -20,6 +23,7 @@ from flexpose.experiments.cells import Bench, Cell, joined
 from flexpose.experiments.domains import (
     Target,
     below,
+    digest_of,
     frames_folder,
     load_target,
     one_a_frame,
@@ -28,6 +32,7 @@ from flexpose.experiments.reproduce import load_experiment, run
 from flexpose.frames import open_frames
 from flexpose.io import read_poses, write_poses
 from flexpose.jobs import CancelToken, guarded
+from flexpose.mannequin import mannequin_frames
 from flexpose.mannequin.faces import face_frames
 from flexpose.poseset import PoseSet
 from flexpose.runs import RunDir
@@ -112,6 +117,12 @@ def test_the_small_scale_runs_without_data(name, tmp_path):
     assert rows
     assert all(row.replace("|", "\\|") in report for row in rows)
     assert all(cell["metrics"] for cell in cells_done)
+    of_shots = [
+        c["metrics"]
+        for c in cells_done
+        if c["row"] in ("shots alone", "detector of the shots alone")
+    ]
+    assert not any("energy_distance" in figures for figures in of_shots)  # a dozen poses
     if spec.figure != "none":
         stem = "curve" if spec.figure == "curve" else f"{spec.figure}-1"
         assert (tmp_path / "out" / f"{stem}.png").stat().st_size > 5000
@@ -130,8 +141,9 @@ def test_rows_seeds_and_the_paper_s_numbers_come_into_the_table(tiny, tmp_path):
     assert "seeds 0, 1" in text
 
 
-def test_direct_is_source_poses_with_its_share_of_mixups(tmp_path):
-    rows = [{"name": "direct", "recipe": "direct", "mixups": 20}]
+@pytest.mark.parametrize(("mixups", "count"), [(20, 20), (0.25, 15), (0, 30)])
+def test_direct_is_source_poses_with_its_share_of_mixups(tmp_path, mixups, count):
+    rows = [{"name": "direct", "recipe": "direct", "mixups": mixups}]
     path = tmp_path / "direct.yaml"
     path.write_text(yaml.safe_dump({**TINY, "rows": rows}), encoding="utf-8")
     config = ReproduceConfig(experiment=str(path), device="cpu", threads=1)
@@ -140,7 +152,7 @@ def test_direct_is_source_poses_with_its_share_of_mixups(tmp_path):
     made, source = bench.poses(cell, CancelToken(RunDir(tmp_path))), bench.source_poses(cell)
     assert made.shape == (60, 15, 2)
     known = [bool((np.abs(source - pose).max(axis=(1, 2)) == 0).any()) for pose in made]
-    assert known == [True] * 40 + [False] * 20
+    assert known == [True] * (60 - count) + [False] * count
 
 
 def test_only_some_rows_and_seeds_are_run_when_asked(tiny, tmp_path):
@@ -254,6 +266,33 @@ def test_shots_and_test_poses_are_of_other_clips():
     assert len(target.shots(12, 0)) == 12
     assert target.shots(12, 0).image_ids == target.shots(12, 0).image_ids
     assert target.shots(12, 0).image_ids != target.shots(12, 1).image_ids
+
+
+def test_clips_of_one_video_are_on_one_side(tmp_path):
+    footage = load_experiment("baselines").scales["reduced"].targets["golf"].footage
+    named = re.search(footage, "shoot_ball/Learn_to_shoot_ball_f_nm_np1_ba_med_4")
+    assert named["footage"] == "Learn_to"
+    body = load_skeleton("body15")
+    poses = mannequin_frames(clips_per_action=1, frames_per_clip=4, image_size=64).poses
+    clips = [f"golf/v{row % 8}_golf_f_nm_np1_fr_med_{row // 8}" for row in range(len(poses))]
+    write_poses(replace(poses, groups=tuple(clips)), tmp_path / "poses.npz")
+    sides = []
+    for own in ("", footage):
+        spec = TargetSpec(poses=Path("poses.npz"), footage=own)
+        target = load_target("golf", spec, tmp_path, body, tmp_path, False)
+        assert len(target.train) + len(target.test) == len(poses)
+        videos = (
+            {str(g).split("_")[0] for g in part.groups} for part in (target.train, target.test)
+        )
+        sides.append(set.intersection(*videos))
+    assert sides[0]  # clip by clip, videos teach and test
+    assert not sides[1]
+
+
+def test_a_prior_of_other_settings_is_another(tmp_path):
+    few, many = (SourceSpec(poses=(Path("a.npz"),), train={"steps": steps}) for steps in (10, 20))
+    assert digest_of(few) == digest_of(few.model_copy())
+    assert digest_of(few) != digest_of(many)
 
 
 def faces_as_released(data):

@@ -139,7 +139,7 @@ def absolute(value: Any, folder: Path, *, every_field: bool = False) -> Any:
     """
     if isinstance(value, Path):
         return value if value.is_absolute() else Path(os.path.normpath(folder / value))
-    if isinstance(value, str) and "/" in value and (folder / value).exists():
+    if isinstance(value, str) and "/" in value and os.path.exists(folder / value):
         return os.path.normpath(folder / value)
     if isinstance(value, (tuple, list)):
         return type(value)(absolute(item, folder, every_field=every_field) for item in value)

@@ -70,11 +70,12 @@ class AdversarialConfig(ConfigBase):
         description="Adam, betas 0 and .99, of generator and discriminator.",
         json_schema_extra={"source": "sangwoomo/FreezeD:stylegan/finetune.py"},
     )
-    r1_gamma: float = Field(
-        10.0,
+    r1_gamma: float | None = Field(
+        None,
         ge=0,
         title="R1 weight",
-        json_schema_extra={"source": "sangwoomo/FreezeD:stylegan/finetune.py"},
+        description="The one that the prior was trained with when empty. FreezeD's code has 10, "
+        "for photographs; on poses that holds the discriminator at chance.",
     )
     r1_every: int = Field(1, ge=1, title="Steps between R1 penalties")
 

@@ -51,6 +51,12 @@ class TargetSpec(ConfigBase):
     groups: tuple[str, ...] = Field(
         (), title="Groups", description="Only clips whose group starts with one of these."
     )
+    footage: str = Field(
+        "",
+        title="Footage",
+        description="Regular expression with a group `footage`: clips of which it finds the same "
+        "there were cut from one video, and all of them teach or all test.",
+    )
     test_groups: tuple[str, ...] = Field(
         (),
         title="Test groups",
@@ -142,7 +148,12 @@ class RowSpec(ConfigBase):
     size: int | None = Field(
         None, ge=10, title="Poses", description="The scale's number when empty."
     )
-    mixups: int = Field(0, ge=0, title="Pose-mixups among the samples")
+    mixups: int | float = Field(
+        0,
+        ge=0,
+        title="Pose-mixups among the samples",
+        description="How many, or below 1 their share.",
+    )
     settings: dict[str, Any] = Field(default_factory=dict, title="Settings of the job")
     detector: dict[str, Any] = Field(
         default_factory=dict, title="Settings of the detector, beside the scale's"

@@ -42,6 +42,9 @@ class MetaConfig(JobConfig):
         description="One of the labelled frames a warp, keypoints with the pixels.",
         json_schema_extra={"source": "Choi, section 4.2"},
     )
+    augment: bool = Field(
+        True, title="Mirror and tint", description="As train-uda does, beside warps. Published: no."
+    )
     steps: int = Field(1000, ge=1, title="Meta-steps")
     meta_lr: float = Field(
         0.05,

@@ -35,7 +35,14 @@ from flexpose.evaluation.difficulty import transfer_figures
 from flexpose.evaluation.distributions import compare
 from flexpose.evaluation.keypoints import score_keypoints
 from flexpose.events import JobEvent, StepCompleted
-from flexpose.experiments.domains import Target, below, joined, load_target, plain
+from flexpose.experiments.domains import (
+    Target,
+    below,
+    digest_of,
+    joined,
+    load_target,
+    plain,
+)
 from flexpose.experiments.lessons import Job, Lessons
 from flexpose.geometry import FILL, canvas_poses, normalised
 from flexpose.io.base import atomic_write_text, read_poses, write_poses
@@ -127,7 +134,7 @@ class Bench:
                 yield from self.lessons.of_source(name)
             elif source.prior is None:
                 settings = joined({"source": {"poses": self._source_file(name)}}, source.train)
-                yield "train-prior", self.out / "priors" / name, settings
+                yield "train-prior", self._prior_folder(name), settings
         if self.scale.measure == "pictures":
             yield from self.lessons.starts()
 
@@ -181,7 +188,11 @@ class Bench:
     def prior_name(self, cell: Cell) -> str:
         """What ``--prior`` has to be for a cell."""
         name = self.source_name(cell)
-        return self.scale.sources[name].prior or str(self.out / "priors" / name)
+        return self.scale.sources[name].prior or str(self._prior_folder(name))
+
+    def _prior_folder(self, name: str) -> Path:
+        """Of the prior of a source that has none; of other settings it is another."""
+        return self.out / "priors" / f"{plain(name)}-{digest_of(self.scale.sources[name])}"
 
     def prior(self, cell: Cell) -> Prior:
         return load_prior(self.prior_name(cell))
@@ -250,7 +261,8 @@ class Bench:
             "row": _said(row, {"start", "line"}, {"paper"}),
             "source": _said(source, {"pictures"}),
             "target": _said(
-                self.scale.targets[cell.target], {"draw", "photographs", "most", "settings"}
+                self.scale.targets[cell.target],
+                {"draw", "photographs", "most", "settings", "footage"},
             ),
             "size": self.scale.size,
             "settings": json.loads(json.dumps(self.scale.settings, default=str)),
@@ -263,7 +275,7 @@ class Bench:
     def _measured(self, cell: Cell, folder: Path, cancel: CancelToken) -> Mapping[str, float]:
         row, target = self.row(cell), self.target(cell.target)
         if self.scale.measure == "pairs-loss":
-            return {"pairs": self.adapted(cell, cancel)["pairs"]}
+            return {"pairs": self.adapted(cell, cancel)["pairs_left"]}
         if self.scale.measure == "pictures":
             model = self.lessons.learn(cell, folder / "detector", cancel)
             found = self.predicted(model, target, folder, cancel)
@@ -277,6 +289,8 @@ class Bench:
             return self._scored(_in_boxes(poses[0], target.test), target)
         write_poses(made, folder / "poses.npz")
         found = self._detected(cell, row, target, folder, cancel)
+        if row.recipe == "shots":  # a dozen are no distribution to compare with thousands
+            return self._scored(found, target)
         return compare(made, target.test).metrics() | self._scored(found, target)
 
     def poses(self, cell: Cell, cancel: CancelToken) -> NDArray[np.float32]:
@@ -289,13 +303,14 @@ class Bench:
             return self._between_codes(cell, shots, size)
         if row.recipe not in ("source", "adapt", "baseline"):
             return self._without_model(cell, shots, size, random)
-        mixed = normalised(pose_mixup(shots, row.mixups, random))
+        mixups = _mixups(row, size)
+        mixed = normalised(pose_mixup(shots, mixups, random))
         model = self.prior_name(cell)
         if row.recipe != "source":
             self.adapted(cell, cancel)
             model = str(self.out / cell.folder / "adapted")
         drawn = self.out / cell.folder / "drawn.npz"
-        settings = {"model": model, "n": size - row.mixups, "out": drawn, "overwrite": True}
+        settings = {"model": model, "n": size - mixups, "out": drawn, "overwrite": True}
         self.job("sample", drawn.parent / "sample", {**settings, "seed": cell.seed}, cancel)
         poses = normalised(read_poses(drawn).keypoints)
         return np.concatenate([poses, mixed])
@@ -316,7 +331,7 @@ class Bench:
                 return normalised(angle_mixup(shots, size, random, target.train.skeleton))
             case "aligned":
                 return normalised(target.train.keypoints)
-        mixups = min(row.mixups or 1000, size // 2) if row.recipe == "direct" else 0
+        mixups = _mixups(row, size) or min(1000, size // 2) if row.recipe == "direct" else 0
         mixed = normalised(pose_mixup(shots, mixups, random))
         source = random.permutation(self.source_poses(cell))[: size - mixups]
         return np.concatenate([source, mixed])
@@ -411,6 +426,11 @@ class Bench:
             means[key] = float(np.mean(told[-max(1, round(_TAIL * len(told))) :]))
         atomic_write_text(done, json.dumps(means))
         return means
+
+
+def _mixups(row: RowSpec, size: int) -> int:
+    """How many of a row's poses are mixed-up shots."""
+    return round(row.mixups * size if row.mixups < 1 else min(row.mixups, size // 2))
 
 
 def _in_boxes(pose: NDArray[np.float32], frames: PoseSet) -> PoseSet:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from flexpose.configs.base import ConfigBase
 from flexpose.configs.experiment import TargetSpec
 from flexpose.errors import FlexPoseError
 from flexpose.frames import open_frames
@@ -102,7 +106,7 @@ def load_target(
         train, test = read(spec.poses), read(spec.test)
     else:
         poses = read(spec.poses)
-        held = _held_out(poses, spec.test_groups, name)
+        held = _held_out(poses, spec, name)
         train, test = (_some(part, spec.most) for part in (poses[~held], poses[held]))
     if videos is not None and seen:
         frames = stills(videos, [*(train.image_ids or ()), *(test.image_ids or ())], made)
@@ -118,7 +122,7 @@ def _sample(title: str, spec: TargetSpec, skeleton: Skeleton, made: Path, seen: 
     poses = _ready(sample.poses, skeleton)
     held = np.array([str(group).endswith("_2") for group in poses.groups or ()])
     if faces or not held.any():
-        held = _held_out(poses, spec.test_groups, title)
+        held = _held_out(poses, spec, title)
     return Target(title, poses[~held], poses[held], made)
 
 
@@ -183,12 +187,17 @@ def _ready(poses: PoseSet, skeleton: Skeleton, groups: tuple[str, ...] = ()) -> 
     return replace(poses, boxes=tight_boxes(poses.keypoints))
 
 
-def _held_out(poses: PoseSet, prefixes: tuple[str, ...], name: str) -> np.ndarray:
+def _held_out(poses: PoseSet, spec: TargetSpec, name: str) -> np.ndarray:
     """Which poses are for testing: those of named groups, or of every second one by lot."""
     groups = np.array(poses.groups or [str(row) for row in range(len(poses))])
-    if prefixes:
-        held = np.array([str(group).startswith(prefixes) for group in groups])
+    if spec.test_groups:
+        held = np.array([str(group).startswith(spec.test_groups) for group in groups])
     else:
+        if spec.footage:
+            found = [re.search(spec.footage, str(group)) for group in groups]
+            groups = np.array(
+                [m["footage"] if m else g for m, g in zip(found, groups, strict=True)]
+            )
         names = np.random.default_rng(0).permutation(np.unique(groups))
         held = ~np.isin(groups, names[: len(names) // 2])
     if held.all() or not held.any():
@@ -211,6 +220,13 @@ def joined(settings: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, An
         if isinstance(settings[key], Mapping) and isinstance(over[key], Mapping):
             both[key] = joined(settings[key], over[key])
     return both
+
+
+def digest_of(*specs: Any) -> str:
+    """Eight letters that differ where specs differ, for the names of what is made by them."""
+    said = [s.model_dump(mode="json") if isinstance(s, ConfigBase) else s for s in specs]
+    text = json.dumps(said, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def plain(name: str) -> str:

@@ -7,8 +7,6 @@ detectors that rows start from.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +17,14 @@ from numpy.typing import NDArray
 
 from flexpose.difficulty import quantile_bins
 from flexpose.errors import ConfigError
-from flexpose.experiments.domains import below, frames_folder, joined, load_target, plain
+from flexpose.experiments.domains import (
+    below,
+    digest_of,
+    frames_folder,
+    joined,
+    load_target,
+    plain,
+)
 from flexpose.geometry import normalised
 from flexpose.io.base import write_poses
 from flexpose.jobs import CancelToken
@@ -88,7 +93,8 @@ class Lessons:
         return self.bench.made(f"{source} pictures") / "labels.npz"
 
     def _vae(self, source: str) -> Path:
-        return self.bench.out / "vae" / plain(source)
+        spec = self.bench.scale.sources[source]
+        return self.bench.out / "vae" / f"{plain(source)}-{digest_of(spec)}"
 
     def _part(self, target: str, part: str) -> Path:
         return self.bench.out / "targets" / plain(target) / f"{part}.npz"
@@ -116,10 +122,7 @@ class Lessons:
         settings = joined(joined(of_target, scale.settings.get(spec.command, {})), spec.settings)
         asked = {"command": spec.command, "settings": settings}
         source = scale.sources[self.bench.source_name(cell)]
-        domains = [part.model_dump(mode="json") for part in (source, scale.targets[cell.target])]
-        text = json.dumps([asked, domains], sort_keys=True, default=str)
-        digest = hashlib.sha256(text.encode())
-        name = f"{plain(row.start)}-{digest.hexdigest()[:8]}"
+        name = f"{plain(row.start)}-{digest_of(asked, source, scale.targets[cell.target])}"
         place = self.bench.out / "starts" / plain(cell.target) / name / f"seed-{cell.seed}"
         return asked, place
 

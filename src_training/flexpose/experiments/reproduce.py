@@ -56,7 +56,7 @@ PICTURES = (
     Column("oks_ap", "OKS AP", "high"),
     Column("oks_ar", "OKS AR", "high"),
 )
-PAIRS = (Column("pairs", "what is left of Eq. 5", "low", 4),)
+PAIRS = (Column("pairs", "what is left of Eq. 5, of the first step", "low", 4),)
 _BESIDE = ("energy_distance", "precision", "recall")
 """What a detector's table tells of the poses that it learned from."""
 

@@ -1,8 +1,9 @@
 """KeypointGAN's networks: images to skeleton images and back; their judge is in `patches`.
 
-Layer for layer those of tomasjakab/keypointgan@541b769:models/networks.py, which reads keypoints
-off any image whose skeleton image a reader understands (Jakab 2020, section 3). ``width`` 32 are
-the published sizes, smaller ones are for CPUs.
+Those of tomasjakab/keypointgan@541b769:models/networks.py, which reads keypoints off any image
+whose skeleton image a reader understands (Jakab 2020, section 3); but Phi's decoder is narrower
+where it joins the encoder's maps: half of the channels go in the 1x1 convolution already.
+``width`` 32 are the published sizes, smaller ones are for CPUs.
 """
 
 from __future__ import annotations

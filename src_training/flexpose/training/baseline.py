@@ -79,8 +79,10 @@ class BaselineTask:
             wanted = torch.from_numpy(normalised(mixed)).to(device)
         assert isinstance(prior.generator, KeypointGenerator | StyleGenerator)
         self.source, self.generator = prior.generator, copy.deepcopy(prior.generator)
-        judge = load_judge(prior).to(device)
-        setting = Setting(config, prior, self.generator, judge, shots, wanted, device)
+        judge, r1_gamma = load_judge(prior)
+        setting = Setting(
+            config, prior, self.generator, judge.to(device), shots, wanted, r1_gamma, device
+        )
         self.adapter = adapters()[config.adapter.kind](setting)
         self.optimizer = torch.optim.Adam(self.adapter.groups())
         self.learned = trained(self.generator)
@@ -184,8 +186,8 @@ class BaselineTask:
         return adapted_meta(self.config, self.prior)
 
 
-def load_judge(prior: Prior) -> AnyDiscriminator:
-    """The discriminator that a prior was trained against.
+def load_judge(prior: Prior) -> tuple[AnyDiscriminator, float]:
+    """The discriminator that a prior was trained against, and the weight of its R1 penalty.
 
     Raises
     ------
@@ -200,4 +202,4 @@ def load_judge(prior: Prior) -> AnyDiscriminator:
             "Take a prior of train-prior.",
         )
     load_weights(judge, found.tensors, "discriminator.", found.path)
-    return judge
+    return judge, config.r1_gamma

@@ -46,6 +46,7 @@ from flexpose.training.pool import ImagePool
 
 _INIT = 1 << 40  # a random stream beside the steps
 _CLIP_NORM = 1.0
+_LOOKS = 4  # steps between batches that the average of Phi sees, a fiftieth of the time
 _DRAWN_WEIGHT = 0.1  # of the reader's second loss; its first has the rest
 
 
@@ -76,7 +77,7 @@ class KeypointGanTask:
         self.render = Renderer(skeleton, self.style, device)
         self.places = placements(shots) if shots is not None else torch.zeros(0, 3)
         random = generator_for(config.seed, _INIT)
-        scales = max(1, config.size // 64 + 1)
+        scales = config.size.bit_length() - 5  # down to 32 px, at which the judge still sees 2 x 2
         self.nets = nn.ModuleDict(
             {
                 name: initialised(network, random)
@@ -137,7 +138,7 @@ class KeypointGanTask:
         losses, drawn = self._draw(images, others, random)
         losses |= self._judge(self.render(poses), drawn, random)
         losses |= self._read(poses, drawn)
-        self._average(step - self.alone)
+        self._average(step - self.alone, images)
         return losses
 
     def _reader_alone(self, random: torch.Generator) -> dict[str, Tensor]:
@@ -206,16 +207,20 @@ class KeypointGanTask:
         optimizer.step()
 
     @torch.no_grad()
-    def _average(self, step: int) -> None:
-        """Follow Phi's weights slowly, in its first steps faster; its batch statistics at once."""
+    def _average(self, step: int, images: Tensor) -> None:
+        """Follow Phi's weights slowly, in its first steps faster.
+
+        The average sees frames itself, for batch statistics that fit it: under those of Phi's own
+        weights its drawings lose limbs.
+        """
         keep = min(self.config.gan.ema, step / (step + 10))
         for kept, now in zip(
             self.painter_ema.parameters(), self.nets["painter"].parameters(), strict=True
         ):
             kept.lerp_(now, 1 - keep)
-        statistics = self.nets["painter"].buffers()
-        for own, new in zip(self.painter_ema.buffers(), statistics, strict=True):
-            own.copy_(new)
+        if step % _LOOKS == 0:
+            self.painter_ema.train()(images)
+            self.painter_ema.eval()
 
     # ------------------------------------------------------------ what a step sees
 

@@ -25,10 +25,12 @@ from flexpose.runs import RunDir
 from flexpose.skeleton import Skeleton
 from flexpose.training.augment import (
     bent,
+    mirrored_at_random,
     projected,
     random_affine,
     random_field,
     random_perspective,
+    tinted,
     warped,
 )
 from flexpose.training.clips import Clips, Labels, load_clips, load_labels
@@ -169,9 +171,19 @@ class MetaTask(ReadingTask):
         if config.tasks == "batches":
             rows = torch.randint(len(self.labels.rows), (config.batch_size,), generator=random)
             kinds = torch.randint(len(self.kinds), (config.batch_size,), generator=random)
-            return [self._mixed(rows, kinds, random)] * config.inner_steps
+            return [self._dressed(self._mixed(rows, kinds, random), random)] * config.inner_steps
         domain = int(torch.randint(len(self.groups) * len(self.kinds), (1,), generator=random))
-        return [self.domain_batch(domain, random) for _ in range(config.inner_steps)]
+        return [
+            self._dressed(self.domain_batch(domain, random), random)
+            for _ in range(config.inner_steps)
+        ]
+
+    def _dressed(self, pictures: Pictures, random: torch.Generator) -> Pictures:
+        """Half of them mirrored, each in another light, if the settings say so."""
+        if not self.config.augment:
+            return pictures
+        images, keypoints = mirrored_at_random(*pictures, self.skeleton.flip_index, random)
+        return tinted(images, random), keypoints
 
     def _mixed(self, rows: Tensor, kinds: Tensor, random: torch.Generator) -> Pictures:
         """Labelled pictures, each plain or under a warp of its own."""

@@ -59,6 +59,7 @@ class PairedLoss:
         self.rows = self.columns = torch.arange(min(count, len(poses)))
         self.render = Renderer(prior.skeleton, prior.style, device)
         self.distance = NormalisedDistance()
+        self.first: list[Tensor] | None = None
         if self.part.features != "keypoints":
             beta = prior.regressor
             if beta is None and self.part.features == "beta":
@@ -67,7 +68,10 @@ class PairedLoss:
             self.gamma = feature_extractor(self.part.features, beta, weights, device)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
-        """Losses of step ``step`` (from 1): ``pairs``, and ``energy`` where it has a weight."""
+        """Losses of step ``step`` (from 1): ``pairs``, and ``energy`` where it has a weight.
+
+        Beside them ``pairs_left``, detached: what is left of the first step's distances.
+        """
         part = self.part
         if self.matching == "ot" and (step - 1) % part.rematch_every == 0:
             self._rematch(shape_only=step == 1)
@@ -83,6 +87,7 @@ class PairedLoss:
         if part.features == "keypoints":
             assert made is not None
             losses["pairs"] = (made - wanted).square().sum(dim=(1, 2)).mean()
+            now = [losses["pairs"].detach()]
         else:
             images = output.images
             if images is None:
@@ -91,6 +96,10 @@ class PairedLoss:
             with torch.no_grad():
                 target = self.gamma(self.render(wanted))
             losses["pairs"] = self.distance(self.gamma(images), target)
+            now = self.distance.latest
+        self.first = self.first or now
+        left = [n / f for n, f in zip(now, self.first, strict=True)]
+        losses["pairs_left"] = torch.stack(left).mean()
         if part.energy_weight:
             assert made is not None
             losses["energy"] = energy_distance(made.flatten(1), self.shots.flatten(1))
@@ -102,10 +111,15 @@ class PairedLoss:
         self.rows, self.columns = optimal_pairs(torch.cat(made), self.wanted, shape_only)
 
     def state(self) -> dict[str, Any]:
-        """What resuming needs: the pairs, and the running means of the feature distances."""
-        return {"rows": self.rows, "columns": self.columns, "means": self.distance.means}
+        """What resuming needs: the pairs, and what distances are measured by."""
+        return {
+            "rows": self.rows,
+            "columns": self.columns,
+            "means": self.distance.means,
+            "first": self.first,
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` gave."""
         self.rows, self.columns = state["rows"], state["columns"]
-        self.distance.means = state["means"]
+        self.distance.means, self.first = state["means"], state["first"]

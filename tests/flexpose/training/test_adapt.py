@@ -130,6 +130,21 @@ def test_pairs_alone_decide_tau(workshop, play, tmp_path):
     assert not torch.equal(paired["kinematics.log_ratio"], whole["kinematics.log_ratio"])
 
 
+@pytest.mark.parametrize("features", ["keypoints", "beta"])
+def test_pairs_tell_what_is_left_of_their_first_distance(workshop, play, tmp_path, features):
+    pairs = {"batch_size": 4, "features": features, "num_mixups": 8, "steps": 3}
+    config = workshop.adapt_image(transfer={"matching": "index", "pairs": pairs})
+    events = play("adapt", config, tmp_path / "run")
+    told = [e.losses for e in events if isinstance(e, StepCompleted) and "pairs" in e.losses]
+    left = [losses["pairs_left"] for losses in told]
+    assert left[0] == pytest.approx(1)
+    if features == "keypoints":
+        shares = [losses["pairs"] / told[0]["pairs"] for losses in told]
+        assert left == pytest.approx(shares, rel=1e-4)
+    else:  # the loss itself is relative to running means
+        assert left[-1] != pytest.approx(told[-1]["pairs"], rel=1e-5)
+
+
 def test_held_out_shots_choose_what_stays(workshop, play, tmp_path, monkeypatch):
     monkeypatch.setattr(adaptation, "_CHECK_EVERY", 1)
     # steps so large that the first one is the best

@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 import torch
 
+from flexpose.checkpoint import load_checkpoint
 from flexpose.configs.baselines import AdapterConfig, BaselineConfig, LoraConfig
 from flexpose.errors import CheckpointError, ConfigError
 from flexpose.events import JobFailed, JobFinished
@@ -196,6 +197,14 @@ def test_likeness_is_a_distribution_over_the_others():
     torch.testing.assert_close(likeness(poses * 3), likeness(poses))
 
 
+def test_the_discriminator_goes_on_under_the_penalty_it_was_trained_with(workshop):
+    prior = load_prior(workshop.keypoints)
+    trained_with = load_checkpoint(prior.path).meta.config["r1_gamma"]
+    assert task_of(prior, workshop, "finetune").adapter.gamma == trained_with
+    own = {"kind": "finetune", "r1_gamma": 7.5}
+    assert task_of(prior, workshop, own).adapter.gamma == 7.5
+
+
 def test_a_share_of_a_discriminator_is_frozen_from_its_input_on():
     judge = ImageDiscriminator(32, 3, 256, 8)  # from_image, 3 blocks, conv, fc, head
     freeze_early(judge, 0.5)
@@ -206,5 +215,4 @@ def test_a_share_of_a_discriminator_is_frozen_from_its_input_on():
 
 
 def test_defaults_are_those_that_the_papers_give():
-    assert BaselineConfig(shots="s.npz").adapter.r1_gamma == 10
     assert LoraConfig().alpha / LoraConfig().rank == 1

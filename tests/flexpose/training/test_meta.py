@@ -16,6 +16,7 @@ from flexpose.events import JobFailed, JobFinished, StepCompleted
 from flexpose.io import read_poses, write_poses
 from flexpose.models.detector import Design, load_detector
 from flexpose.shipped import preset
+from flexpose.training.augment import mirrored
 from flexpose.training.clips import load_clips, load_labels
 from flexpose.training.meta import MetaTask
 
@@ -131,9 +132,24 @@ def test_a_batch_stays_for_all_inner_steps_and_a_domain_gives_new_ones(crops, wo
     task = task_of(crops, workshop, inner_steps=3)
     first, *rest = task._task(torch.Generator().manual_seed(0))
     assert all(torch.equal(first[0], other[0]) for other in rest)
-    task = task_of(crops, workshop, inner_steps=6, tasks="domains")
+    task = task_of(crops, workshop, inner_steps=6, tasks="domains", augment=False)
     batches = task._task(torch.Generator().manual_seed(0))
     assert len({images.sum().item() for images, _ in batches}) > 1
+
+
+@pytest.mark.parametrize("tasks", ["batches", "domains"])
+def test_pictures_of_a_task_are_mirrored_and_tinted_unless_told_otherwise(crops, workshop, tasks):
+    asked = {"tasks": tasks, "warps": (), "batch_size": 8, "inner_steps": 1}
+    random = [torch.Generator().manual_seed(0) for _ in range(2)]
+    ((plain, true),) = task_of(crops, workshop, augment=False, **asked)._task(random[0])
+    task = task_of(crops, workshop, **asked)
+    ((images, keypoints),) = task._task(random[1])
+    assert not (images == plain).flatten(1).all(dim=1).any()
+    there = (keypoints == true).flatten(1).all(dim=1)
+    turned = (keypoints == mirrored(true, task.skeleton.flip_index)).flatten(1).all(dim=1)
+    assert (there | turned).all()
+    assert there.any()
+    assert turned.any()
 
 
 def test_a_domain_is_one_clip_under_one_warp(crops, workshop):

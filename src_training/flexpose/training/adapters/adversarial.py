@@ -26,6 +26,7 @@ class Finetuned:
         config = setting.config.adapter
         assert isinstance(config, AdversarialConfig)
         self.setting, self.config = setting, config
+        self.gamma = setting.r1_gamma if config.r1_gamma is None else config.r1_gamma
         self.draws = setting.prior.regressor is not None
         self.render = Renderer(setting.prior.skeleton, setting.prior.style, setting.device)
         setting.generator.requires_grad_(True)
@@ -68,9 +69,9 @@ class Finetuned:
             fake = generate(setting.generator, self._latents(random)).seen
         loss = discriminator_loss(setting.judge(real), setting.judge(fake))
         total = loss
-        if config.r1_gamma and step % config.r1_every == 0:
+        if self.gamma and step % config.r1_every == 0:
             penalty = r1_penalty(setting.judge, real)
-            total = loss + config.r1_gamma * config.r1_every * penalty
+            total = loss + self.gamma * config.r1_every * penalty
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         self.optimizer.step()

@@ -31,6 +31,7 @@ class Setting:
     judge : a copy of the prior's discriminator
     shots : float (M, J, 2), unit space, box-normalised: T
     wanted : float (E, J, 2), the same: T*, pose-mixups of the shots
+    r1_gamma : weight of the R1 penalty that the prior was trained with
     """
 
     config: BaselineConfig
@@ -39,6 +40,7 @@ class Setting:
     judge: AnyDiscriminator
     shots: Tensor
     wanted: Tensor
+    r1_gamma: float
     device: torch.device
 
 
