@@ -327,7 +327,7 @@ def test_the_second_heads_gradient_is_scaled_on_its_way_back():
 def test_each_step_of_regda_changes_what_it_should(crops, workshop):
     changes = {"method": "regda", "network": {"head_layers": 2}, "batch_size": 4}
     task = task_of(RegDaTask, crops, workshop, **changes)
-    images, keypoints = task.labelled_batch(1, torch.Generator().manual_seed(0))
+    images, keypoints = task.labelled_batch(1.0, torch.Generator().manual_seed(0))
     heads = {id(p) for p in task.net.out.parameters()}
 
     def weights():
@@ -439,6 +439,21 @@ def test_the_teachers_statistics_are_averaged_or_its_own(crops, workshop):
         torch.testing.assert_close(
             task.teacher.out.weight, torch.lerp(weight, task.net.out.weight, 0.5)
         )
+
+
+def test_bins_open_with_what_is_learned_after_the_looks(crops, workshop, monkeypatch):
+    told, plain = [], Domain.draw
+
+    def draw(domain, count, progress, random):
+        if domain is task.source:
+            told.append(progress)
+        return plain(domain, count, progress, random)
+
+    monkeypatch.setattr(Domain, "draw", draw)
+    task = task_of(UdapeTask, crops, workshop, udape={"style_steps": 2}, pretrain_steps=1, steps=6)
+    for step in range(1, 7):
+        task.step(step)
+    assert told == [1, 1, 0.25, 0.5, 0.75, 1]
 
 
 # ------------------------------------------------------------ what is refused

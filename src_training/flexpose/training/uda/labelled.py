@@ -187,13 +187,17 @@ class LabelledTask(ReadingTask):
 
     def step(self, step: int) -> Mapping[str, Tensor]:
         random = generator_for(self.config.seed, step)
-        images, keypoints = self.labelled_batch(step, random)
-        return {"labelled": self.learn(images, keypoints, step / self.config.steps)}
+        share = step / self.config.steps
+        images, keypoints = self.labelled_batch(share, random)
+        return {"labelled": self.learn(images, keypoints, share)}
 
-    def labelled_batch(self, step: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Turned and tinted pictures (n, 3, s, s), and their keypoints (n, J, 2)."""
+    def labelled_batch(self, share: float, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Turned and tinted pictures (n, 3, s, s), and their keypoints (n, J, 2).
+
+        ``share`` of the steps are over, by which CL opens its bins.
+        """
         assert self.source.keypoints is not None
-        drawn = self.source.draw(self.config.batch_size, step / self.config.steps, random)
+        drawn = self.source.draw(self.config.batch_size, share, random)
         images = self.source.clips.batch(self.source.rows[drawn]).to(self.device)
         keypoints = self.source.keypoints[drawn].to(self.device)
         if self.config.augment.mirror:

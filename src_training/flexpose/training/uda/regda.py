@@ -61,7 +61,7 @@ class RegDaTask(LabelledTask):
 
     def step(self, step: int) -> Mapping[str, Tensor]:
         config, random = self.config, generator_for(self.config.seed, step)
-        images, keypoints = self.labelled_batch(step, random)
+        images, keypoints = self.labelled_batch(step / config.steps, random)
         if step <= config.pretrain_steps:
             return {"labelled": self.learn(images, keypoints, step / config.pretrain_steps)}
         self.main, done = "head", step - config.pretrain_steps - 1

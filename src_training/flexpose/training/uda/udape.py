@@ -68,9 +68,9 @@ class UdapeTask(LabelledTask):
         if step <= styling:
             return self._learn_style(step, random)
         self.main = "labelled"
-        images, keypoints = self.labelled_batch(step, random)
-        target = self.target_batch(random)
         share = (step - styling) / (config.steps - styling)
+        images, keypoints = self.labelled_batch(share, random)
+        target = self.target_batch(random)
         if step <= styling + config.pretrain_steps:
             loss = self.learn(self._restyled(images, target, random), keypoints, share)
             self.follow(0.0)
@@ -81,7 +81,7 @@ class UdapeTask(LabelledTask):
         """The encoder if it is ours, then the decoder."""
         assert self.style is not None
         self.main, own = "style", self.config.udape
-        pictures, _ = self.labelled_batch(step, random)
+        pictures, _ = self.labelled_batch(1.0, random)  # whatever poses: looks are learned
         others = self.target_batch(random)
         factor = 1 / (1 + _STYLE_DECAY * step)
         if own.style_encoder == "own" and step <= own.style_steps // 2:
