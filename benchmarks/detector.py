@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import platform
-import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -35,7 +34,7 @@ from flexpose.frames import open_frames
 from flexpose.geometry import canvas_poses, normalised, tight_boxes
 from flexpose.io.base import atomic_write_text, read_poses
 from flexpose.io.coco import write_coco
-from flexpose.io.jhmdb import read_jhmdb
+from flexpose.io.jhmdb import read_jhmdb, video_of
 from flexpose.jobs import CancelToken, run_to_completion
 from flexpose.mannequin import mannequin_frames
 from flexpose.mapping import map_poses
@@ -362,14 +361,8 @@ def measure(bench: Bench, words: list[str] | None, log: Path) -> None:
 
 def of_other_videos(target: Target) -> NDArray[np.bool_]:
     """Which test frames are of videos that no training clip was cut from; all but of JHMDB."""
-    clip = re.compile(r"([^/]+)/(?P<video>.*)_\1_[fuhl]_[nc]m_")
-
-    def video(group: object) -> str:
-        found = clip.search(str(group))
-        return found["video"] if found else str(group)
-
-    known = {video(group) for group in target.train.groups or ()}
-    return np.array([video(group) not in known for group in target.test.groups or ()])
+    known = {video_of(str(group)) for group in target.train.groups or ()}
+    return np.array([video_of(str(group)) not in known for group in target.test.groups or ()])
 
 
 def markdown(done: list[dict]) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import re
-from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -32,7 +30,6 @@ from flexpose.experiments.reproduce import load_experiment, run
 from flexpose.frames import open_frames
 from flexpose.io import read_poses, write_poses
 from flexpose.jobs import CancelToken, guarded
-from flexpose.mannequin import mannequin_frames
 from flexpose.mannequin.faces import face_frames
 from flexpose.poseset import PoseSet
 from flexpose.runs import RunDir
@@ -268,19 +265,26 @@ def test_shots_and_test_poses_are_of_other_clips():
     assert target.shots(12, 0).image_ids != target.shots(12, 1).image_ids
 
 
-def test_clips_of_one_video_are_on_one_side(tmp_path):
-    footage = load_experiment("baselines").scales["reduced"].targets["golf"].footage
-    named = re.search(footage, "shoot_ball/Learn_to_shoot_ball_f_nm_np1_ba_med_4")
-    assert named["footage"] == "Learn_to"
-    body = load_skeleton("body15")
-    poses = mannequin_frames(clips_per_action=1, frames_per_clip=4, image_size=64).poses
-    clips = [f"golf/v{row % 8}_golf_f_nm_np1_fr_med_{row // 8}" for row in range(len(poses))]
-    write_poses(replace(poses, groups=tuple(clips)), tmp_path / "poses.npz")
+def test_what_the_reader_calls_a_group_is_on_one_side(tmp_path):
+    spec = load_experiment("baselines").scales["reduced"].targets["golf"]
+    assert spec.read["by_video"]
+    clips = [f"golf/v{number % 8}_golf_f_nm_np1_fr_med_{number // 8}" for number in range(32)]
+    n, skeleton = len(clips), load_skeleton("jhmdb15")
+    joints = np.random.default_rng(0).uniform(10, 200, (n, 15, 2))
+    np.savez(
+        tmp_path / "poses.npz",
+        clip=np.array(clips),
+        frame=np.zeros(n, int),
+        joints=joints,
+        joint_names=np.array(skeleton.joints),
+        clips=np.array(clips),
+        grade=np.array(["A"] * n),
+    )
     sides = []
-    for own in ("", footage):
-        spec = TargetSpec(poses=Path("poses.npz"), footage=own)
-        target = load_target("golf", spec, tmp_path, body, tmp_path, False)
-        assert len(target.train) + len(target.test) == len(poses)
+    for by_video in (False, True):
+        spec = TargetSpec(poses=Path("poses.npz"), read={"by_video": by_video})
+        target = load_target("golf", spec, tmp_path, load_skeleton("body15"), tmp_path, False)
+        assert len(target.train) + len(target.test) == n
         videos = (
             {str(g).split("_")[0] for g in part.groups} for part in (target.train, target.test)
         )

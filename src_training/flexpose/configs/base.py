@@ -139,6 +139,7 @@ def absolute(value: Any, folder: Path, *, every_field: bool = False) -> Any:
     """
     if isinstance(value, Path):
         return value if value.is_absolute() else Path(os.path.normpath(folder / value))
+    # os.path: of a text too long for a path Path.exists raises, this says no
     if isinstance(value, str) and "/" in value and os.path.exists(folder / value):
         return os.path.normpath(folder / value)
     if isinstance(value, (tuple, list)):

@@ -51,12 +51,6 @@ class TargetSpec(ConfigBase):
     groups: tuple[str, ...] = Field(
         (), title="Groups", description="Only clips whose group starts with one of these."
     )
-    footage: str = Field(
-        "",
-        title="Footage",
-        description="Regular expression with a group `footage`: clips of which it finds the same "
-        "there were cut from one video, and all of them teach or all test.",
-    )
     test_groups: tuple[str, ...] = Field(
         (),
         title="Test groups",

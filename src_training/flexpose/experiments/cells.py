@@ -261,8 +261,7 @@ class Bench:
             "row": _said(row, {"start", "line"}, {"paper"}),
             "source": _said(source, {"pictures"}),
             "target": _said(
-                self.scale.targets[cell.target],
-                {"draw", "photographs", "most", "settings", "footage"},
+                self.scale.targets[cell.target], {"draw", "photographs", "most", "settings"}
             ),
             "size": self.scale.size,
             "settings": json.loads(json.dumps(self.scale.settings, default=str)),
@@ -331,7 +330,7 @@ class Bench:
                 return normalised(angle_mixup(shots, size, random, target.train.skeleton))
             case "aligned":
                 return normalised(target.train.keypoints)
-        mixups = _mixups(row, size) or min(1000, size // 2) if row.recipe == "direct" else 0
+        mixups = _mixups(row, size)
         mixed = normalised(pose_mixup(shots, mixups, random))
         source = random.permutation(self.source_poses(cell))[: size - mixups]
         return np.concatenate([source, mixed])
@@ -429,8 +428,9 @@ class Bench:
 
 
 def _mixups(row: RowSpec, size: int) -> int:
-    """How many of a row's poses are mixed-up shots."""
-    return round(row.mixups * size if row.mixups < 1 else min(row.mixups, size // 2))
+    """How many of a row's poses are mixed-up shots; Direct, S and T*, has 1,000 unless it says."""
+    asked = row.mixups or (1000 if row.recipe == "direct" else 0)
+    return round(asked * size if asked < 1 else min(asked, size // 2))
 
 
 def _in_boxes(pose: NDArray[np.float32], frames: PoseSet) -> PoseSet:

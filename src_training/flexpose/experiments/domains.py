@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -193,11 +192,6 @@ def _held_out(poses: PoseSet, spec: TargetSpec, name: str) -> np.ndarray:
     if spec.test_groups:
         held = np.array([str(group).startswith(spec.test_groups) for group in groups])
     else:
-        if spec.footage:
-            found = [re.search(spec.footage, str(group)) for group in groups]
-            groups = np.array(
-                [m["footage"] if m else g for m, g in zip(found, groups, strict=True)]
-            )
         names = np.random.default_rng(0).permutation(np.unique(groups))
         held = ~np.isin(groups, names[: len(names) // 2])
     if held.all() or not held.any():

@@ -13,7 +13,9 @@ joints inside the image count as visible, joints outside it as labelled but not 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,8 @@ from flexpose.skeleton import load_skeleton
 
 IMAGE_SIZE = (320, 240)
 _MAT = "joint_positions.mat"
+# "shoot_ball/Learn_to_shoot_ball_f_nm_np1_ba_med_4": fourth clip of the video "Learn_to"
+_CLIP = re.compile(r"(?P<action>[^/]+)/(?P<video>.*)_(?P=action)_[fuhl]_[nc]m_")
 _ARRAYS = ("clip", "frame", "joints", "joint_names", "clips", "grade")
 
 
@@ -56,6 +60,7 @@ def read_jhmdb(
     grade: str | None = None,
     static: bool | None = None,
     names: str = "{clip}/{frame}",
+    by_video: bool = False,
 ) -> PoseSet:
     """Read frames in file order; ``groups`` are clips, ``image_ids`` are "clip/frame".
 
@@ -67,15 +72,32 @@ def read_jhmdb(
     static : keep clips with (or without) a resting camera, by ``clips.csv`` beside the ``.npz``
     names : how frames are called instead, such as "{clip}.avi/{frame:06d}.png" for a folder of
         the videos; ``frame`` counts from 0, ``number`` from 1
+    by_video : ``groups`` are videos instead; clips cut from one show the same people in the same
+        place, and a split by group keeps them on one side
 
     Raises
     ------
     DataFormatError : a file is missing, damaged, or its arrays do not fit together.
     """
     if path.is_dir():
-        return PoseSet.concat([_read_mat(file, names) for file in files_below(path, _MAT)])
-    if path.suffix.lower() == ".mat":
-        return _read_mat(path, names)
+        poses = PoseSet.concat([_read_mat(file, names) for file in files_below(path, _MAT)])
+    elif path.suffix.lower() == ".mat":
+        poses = _read_mat(path, names)
+    else:
+        poses = _read_npz(path, names, grade, static)
+    if by_video:
+        poses = replace(poses, groups=tuple(video_of(str(clip)) for clip in poses.groups or ()))
+    return poses
+
+
+def video_of(clip: str) -> str:
+    """The video that a clip was cut from, as "action/video"; the clip where its name has none."""
+    found = _CLIP.match(clip)
+    return f"{found['action']}/{found['video']}" if found else clip
+
+
+def _read_npz(path: Path, names: str, grade: str | None, static: bool | None) -> PoseSet:
+    """The frames of all clips, or of those of a grade and a camera."""
     data = read_npz(path, _ARRAYS)
     n = len(data["clip"]) if data["clip"].ndim else 0
     skeleton = load_skeleton("jhmdb15")

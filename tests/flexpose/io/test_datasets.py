@@ -14,7 +14,7 @@ import scipy.io
 
 from flexpose.errors import DataFormatError
 from flexpose.io import read_poses
-from flexpose.io.jhmdb import read_jhmdb
+from flexpose.io.jhmdb import read_jhmdb, video_of
 from flexpose.mapping import map_poses
 from flexpose.skeleton import load_skeleton
 
@@ -94,6 +94,12 @@ def test_jhmdb_counts_from_1_and_knows_its_clips(tmp_path: Path) -> None:
     (tmp_path / "clips.csv").write_text("clip\ngolf/a\n")
     with pytest.raises(DataFormatError, match="line 2"):
         read_jhmdb(path, static=True)
+
+
+def test_jhmdb_knows_which_clips_are_of_one_video(tmp_path: Path) -> None:
+    assert video_of("shoot_ball/Learn_to_shoot_ball_f_nm_np1_ba_med_4") == "shoot_ball/Learn_to"
+    assert video_of("golf/a") == "golf/a"
+    assert read_jhmdb(write_jhmdb(tmp_path), by_video=True).groups[2] == "walk/b"
 
 
 def mpii_line(name: str, first: str) -> str:
