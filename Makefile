@@ -28,15 +28,16 @@ test: system env
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	@screen=; \
-	if command -v xvfb-run >/dev/null 2>&1; then screen="xvfb-run -a"; fi; \
+	@screen=; other_screen=; \
+	if command -v xvfb-run >/dev/null 2>&1; then \
+		screen="xvfb-run -a"; other_screen="xvfb-run -n 199 -a"; fi; \
 	echo "What needs no window, in two processes: $$screen pytest -m 'not gui'"; \
 	OMP_NUM_THREADS=1 $$screen $(BIN)/python -m pytest -q -m "not gui" -n 2 --dist loadfile \
 		|| exit 1; \
 	echo "The window, with both Qt bindings side by side: $$screen pytest -m gui"; \
-	QT_API=pyside6 PYTEST_QT_API=pyside6 $$screen $(BIN)/python -m pytest -q -m gui \
-		>.venv/pyside6.log 2>&1 & other=$$!; \
-	$$screen $(BIN)/python -m pytest -q -m gui; first=$$?; \
+	QT_API=pyside6 PYTEST_QT_API=pyside6 $$other_screen $(BIN)/python -m pytest -q -m gui \
+		--disable-warnings >.venv/pyside6.log 2>&1 & other=$$!; \
+	$$screen $(BIN)/python -m pytest -q -m gui --disable-warnings; first=$$?; \
 	wait $$other; second=$$?; \
 	echo "PySide6:"; cat .venv/pyside6.log; \
 	exit $$((first + second))

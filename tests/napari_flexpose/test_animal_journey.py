@@ -19,7 +19,7 @@ from flexpose.skeleton import Skeleton
 from napari_flexpose import pictures, priors
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
-WAIT = 180_000  # milliseconds that a child may take on a machine with other work
+WAIT = 600_000  # milliseconds that a child may take on a machine with other work
 SIZE = 80  # pixels of a frame's sides
 LIZARD = Skeleton(
     name="lizard4",

@@ -19,7 +19,7 @@ from flexpose.mannequin import mannequin_frames
 from flexpose.runs import RunDir
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
-WAIT = 180_000  # milliseconds that a child may take on a machine with other work
+WAIT = 600_000  # milliseconds that a child may take on a machine with other work
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ def test_from_clicks_to_files_and_back(open_dock, film, tmp_path, monkeypatch):
     panel.form.fields["steps",].set_value(STEPS)
     press(user, panel.start)
     assert dock.desk.state == "running"
-    qtbot.waitUntil(lambda: dock.desk.state == "idle", timeout=120_000)
+    qtbot.waitUntil(lambda: dock.desk.state == "idle", timeout=600_000)
     assert panel.job.trouble.sentence.text() == ""
     pane = dock.preview
     assert pane.isVisible()
@@ -148,7 +148,7 @@ def test_from_clicks_to_files_and_back(open_dock, film, tmp_path, monkeypatch):
     export.poses.count.setValue(200)
     export.poses.target.setText(str(generated))
     press(user, export.poses.button)
-    qtbot.waitUntil(lambda: dock.desk.state == "idle", timeout=120_000)
+    qtbot.waitUntil(lambda: dock.desk.state == "idle", timeout=600_000)
     assert "200 poses written" in export.poses.words.text()
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a: (str(labels), ""))
     press(user, export.labels.button)
@@ -186,11 +186,11 @@ def test_closing_the_window_ends_a_running_adaptation(open_dock, film):
     press(user, panel.start)
     seen: list[object] = []
     dock.desk.happened.connect(seen.append)
-    qtbot.waitUntil(lambda: any(isinstance(e, StepCompleted) for e in seen), timeout=120_000)
+    qtbot.waitUntil(lambda: any(isinstance(e, StepCompleted) for e in seen), timeout=600_000)
     run = dock.desk.request.run
     began = time.monotonic()
     user.viewer.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20  # a step, under load; the training would take hours
     assert dock.desk.state == "idle"
     assert isinstance(dock.desk.ended, JobCancelled)
     assert QThreadPool.globalInstance().activeThreadCount() == 0
@@ -231,7 +231,7 @@ def test_a_job_that_fails_leaves_one_sentence_and_an_idle_dock(
     dock.adapt_step.set_open(True)
     panel = adapt_panel(user)
     press(user, panel.start)
-    user.qtbot.waitUntil(lambda: dock.desk.state == "idle", timeout=20_000)
+    user.qtbot.waitUntil(lambda: dock.desk.state == "idle", timeout=120_000)
     assert panel.job.trouble.sentence.text().startswith(sentence)
     assert panel.job.trouble.sentence.isVisible()
     assert not panel.job.running.isVisible()

@@ -143,7 +143,7 @@ def test_a_training_outlives_the_window_and_is_met_again(settings, tmp_path, qtb
     first = JobDesk(ThreadRunner())
     told = watched(first)
     run = first.start("train-prior", settings(400), runs)
-    qtbot.waitUntil(lambda: any(isinstance(e, StepCompleted) for e in told), timeout=60_000)
+    qtbot.waitUntil(lambda: any(isinstance(e, StepCompleted) for e in told), timeout=600_000)
     first.close()
     assert (first.state, first.ended) == ("idle", None)
     assert run.process_alive()
@@ -153,12 +153,12 @@ def test_a_training_outlives_the_window_and_is_met_again(settings, tmp_path, qtb
     second.look_at(runs)
     assert (second.state, second.request.command) == ("running", "train-prior")
     assert second.request.config.steps == 400
-    qtbot.waitUntil(lambda: second.state == "idle", timeout=60_000)
+    qtbot.waitUntil(lambda: second.state == "idle", timeout=600_000)
     assert isinstance(told[0], PhaseChanged)
     assert isinstance(told[-1], JobFinished)
     steps = [event.step for event in told if isinstance(event, StepCompleted)]
     assert (steps[0], steps[-1]) == (1, 400)
-    qtbot.waitUntil(lambda: not run.process_alive(), timeout=20_000)
+    qtbot.waitUntil(lambda: not run.process_alive(), timeout=120_000)
 
 
 @pytest.mark.slow

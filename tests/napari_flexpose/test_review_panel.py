@@ -60,7 +60,8 @@ def panel(user, predicted):
 
 
 def settle(user) -> None:
-    user.qtbot.wait(250)  # lists follow a little later
+    """Lists follow a little later."""
+    user.qtbot.waitUntil(lambda: not user.dock.review_panel._rest.isActive())
 
 
 def frames(panel) -> list[str]:
