@@ -26,7 +26,7 @@ from flexpose.experiments.domains import (
     load_target,
     one_a_frame,
 )
-from flexpose.experiments.reproduce import load_experiment, run
+from flexpose.experiments.reproduce import load_experiment, markdown, run
 from flexpose.frames import open_frames
 from flexpose.io import read_poses, write_poses
 from flexpose.jobs import CancelToken, guarded
@@ -82,7 +82,18 @@ def reproduce(experiment, out, cancel_after=None, **values):
 
 
 def test_the_paper_s_tables_and_figures_are_there():
-    names = {"table1", "table2", "fig2", "fig3", "fig4", "baselines", "faces", "domains", "meta"}
+    names = {
+        "table1",
+        "table2",
+        "fig2",
+        "fig3",
+        "fig4",
+        "baselines",
+        "faces",
+        "domains",
+        "meta",
+        "choices",
+    }
     assert names <= set(experiments())
 
 
@@ -136,6 +147,28 @@ def test_rows_seeds_and_the_paper_s_numbers_come_into_the_table(tiny, tmp_path):
     assert rows[0].split("|")[-2].strip().replace("**", "") == "0.500"
     assert "±" in rows[1]
     assert "seeds 0, 1" in text
+
+
+def test_several_targets_are_told_side_by_side_when_all_is_done(tmp_path):
+    spec = json.loads(json.dumps(TINY))
+    spec["rows"].append({"name": "here only", "recipe": "mixup", "targets": ["mannequin"]})
+    spec["scales"]["smoke"]["targets"]["other"] = {"title": "another", "draw": {"seed": 1}}
+    bench = bench_of(tmp_path, spec)
+    results = [
+        {
+            "target": cell.target,
+            "row": cell.row,
+            "seed": cell.seed,
+            "metrics": {"energy_distance": 0.25 if cell.target == "other" else 0.5},
+        }
+        for cell in bench.cells
+    ]
+    text = markdown(bench, results)
+    table = text[text.index("## All targets") : text.index("## COCO to the mannequin")]
+    assert "energy, another ↓ | mean energy ↓" in table
+    assert "| here only | **0.500** ± 0.000 |  |  |" in table
+    assert "| mixup only | **0.500** ± 0.000 | **0.250** ± 0.000 | **0.375** ± 0.000 |" in table
+    assert "## All targets" not in markdown(bench, results[:-1])
 
 
 @pytest.mark.parametrize(("mixups", "count"), [(20, 20), (0.25, 15), (0, 30)])

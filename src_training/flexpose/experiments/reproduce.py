@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from flexpose.configs.base import load_config
@@ -220,6 +221,8 @@ def markdown(bench: Bench, results: list[dict[str, Any]]) -> str:
         for row in spec.rows
         if row.recipe == "aligned" or row.settings.get("method") == "oracle"
     ]
+    if len(scale.targets) > 1 and len(results) == len(bench.cells):
+        parts.append(f"\n## All targets\n\n{_overview(bench, results, unranked)}")
     for target in scale.targets:
         rows: dict[str, list[dict[str, float]]] = {}
         for result in results:
@@ -236,6 +239,33 @@ def markdown(bench: Bench, results: list[dict[str, Any]]) -> str:
             if spec.figure == "bins":
                 parts += _by_difficulty(rows, scale.bins, unranked)
     return "".join(parts)
+
+
+def _overview(bench: Bench, results: list[dict[str, Any]], unranked: list[str]) -> str:
+    """The first measure on all targets side by side, and means of the main ones over targets."""
+    targets = bench.scale.targets
+    first, *others = _columns(bench.scale)
+    main = [first, *(column for column in others if column.key in _BESIDE)]
+    seen: dict[str, dict[int, dict[str, dict[str, float]]]] = {}
+    for r in results:
+        seen.setdefault(r["row"], {}).setdefault(r["seed"], {})[r["target"]] = r["metrics"]
+    rows: dict[str, list[dict[str, float]]] = {}
+    for row, seeds in seen.items():
+        for found in seeds.values():
+            told = {name: m[first.key] for name, m in found.items() if first.key in m}
+            for column in main:
+                values = [m[column.key] for m in found.values() if column.key in m]
+                if len(values) == len(targets):  # means over fewer say something else
+                    told[f"mean {column.key}"] = float(np.mean(values))
+            rows.setdefault(row, []).append(told)
+    columns = [
+        *(
+            Column(name, f"{first.title}, {target.title or name}", first.best)
+            for name, target in targets.items()
+        ),
+        *(Column(f"mean {c.key}", f"mean {c.title}", c.best) for c in main),
+    ]
+    return summary_table(rows, columns, unranked=unranked)
 
 
 def _by_difficulty(
