@@ -73,6 +73,16 @@ class HeatmapsConfig(NetworkConfig):
     puppet_share: float = Field(
         0.6, ge=0, le=1, title="Share of puppets", description="Of a batch; the rest are shots."
     )
+    sampling: Literal["uniform", "cl", "hm"] = Field(
+        "uniform",
+        title="How puppets are drawn",
+        description="By bins of the difficulty of their poses, as train-uda draws labelled frames: "
+        "all alike; cl from easy to hard; hm hard ones more often.",
+    )
+    vae: Path | None = Field(
+        None, title="Pose VAE", description="A run of train-vae that says how hard a pose is."
+    )
+    bins: int = Field(25, ge=2, title="Bins", json_schema_extra={"source": "Dua 2023, figures"})
     nearness: float = Field(
         0.1,
         gt=0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,9 +15,10 @@ from flexpose.checkpoint import load_checkpoint
 from flexpose.compute import generator_for, prepare, resolve_device
 from flexpose.configs.base import ConfigBase
 from flexpose.configs.detector import DetectorConfig
+from flexpose.difficulty import BIN_SAMPLERS, BinnedRows, quantile_bins
 from flexpose.errors import FlexPoseError
 from flexpose.events import JobCancelled, JobEvent, PhaseChanged, WarningRaised
-from flexpose.geometry import normalised
+from flexpose.geometry import normalised, unit_to_canvas
 from flexpose.io.base import read_poses
 from flexpose.jobs import CancelToken
 from flexpose.mapping import map_poses
@@ -31,7 +33,8 @@ from flexpose.training.data import file_or_model
 from flexpose.training.heatmaps import HeatmapTask
 from flexpose.training.keypoint_gan import KeypointGanTask
 from flexpose.training.loop import Schedule, TrainTask, run_task
-from flexpose.training.puppets import make_puppets
+from flexpose.training.pose_vae import difficulty
+from flexpose.training.puppets import Puppets, make_puppets
 
 C = TypeVar("C", bound=ConfigBase)
 _POSES, _MIXUPS = (1 << 40) + 1, (1 << 40) + 2  # random streams
@@ -77,7 +80,9 @@ def run(config: DetectorConfig, run: RunDir, cancel: CancelToken) -> Iterator[Jo
             config.heatmaps.nearness,
             config.seed,
         )
-        if config.heatmaps.puppets and not len(puppets.images):
+        if len(puppets.images):
+            puppets = _binned(config, puppets, skeleton)
+        elif config.heatmaps.puppets:
             yield WarningRaised(
                 "puppets",
                 "No shot is complete, so no puppets are made; the detector learns from the shots "
@@ -98,11 +103,38 @@ def _check(config: DetectorConfig) -> None:
             "The method heatmaps learns from labelled frames and was given none.",
             "Name a file of shots, or choose the method keypoint-gan.",
         )
+    if config.heatmaps.sampling != "uniform" and config.heatmaps.vae is None:
+        raise FlexPoseError(
+            f"The sampling {config.heatmaps.sampling} needs to know how hard poses are.",
+            "Name a run of train-vae as heatmaps.vae, or choose sampling: uniform.",
+        )
     if config.shots is None and config.poses is None and config.model is None:
         raise FlexPoseError(
             "The method keypoint-gan needs to know what poses look like.",
             "Name a model (an adapted run or a prior) or a file of poses.",
         )
+
+
+def _binned(config: DetectorConfig, puppets: Puppets, skeleton: Skeleton) -> Puppets:
+    """Puppets in bins of difficulty, where the sampling wants it.
+
+    Raises
+    ------
+    FlexPoseError : the Pose VAE knows joints that the puppets lack, or they are fewer than bins.
+    """
+    own = config.heatmaps
+    if own.vae is None or own.sampling == "uniform":
+        return puppets
+    canvas = unit_to_canvas(puppets.keypoints.numpy(), config.size)
+    scores = difficulty(own.vae, PoseSet.create(skeleton, canvas, (config.size, config.size)))
+    if not np.isfinite(scores).all():
+        raise FlexPoseError(
+            f"{own.vae} knows joints that {skeleton.name} lacks, so it cannot say how hard its "
+            "poses are.",
+            "Train a Pose VAE on poses of this skeleton.",
+        )
+    binned = BinnedRows(quantile_bins(scores, own.bins), BIN_SAMPLERS[own.sampling])
+    return replace(puppets, binned=binned)
 
 
 def _unpaired(

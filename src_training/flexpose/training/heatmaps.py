@@ -22,7 +22,7 @@ from flexpose.skeleton import Skeleton
 from flexpose.training.augment import varied
 from flexpose.training.clips import Clips, Labels, signed
 from flexpose.training.puppets import Puppets
-from flexpose.training.reading import ReadingTask
+from flexpose.training.reading import ReadingTask, drawn_rows
 
 _WARM = 0.1  # of the steps, in which the learning rate rises
 _DECAY = 1e-3
@@ -72,7 +72,7 @@ class HeatmapTask(ReadingTask):
         share = _cycle(step / self.config.steps)
         for group, rate in zip(self.optimizer.param_groups, self._rates.values(), strict=True):
             group["lr"] = rate * share
-        images, keypoints = self._labelled(random)
+        images, keypoints = self._labelled(step / self.config.steps, random)
         images, keypoints = varied(images, keypoints, self.skeleton.flip_index, random)
         certain = torch.ones(keypoints.shape[:2], device=self.device)
         taught = config.unlabelled_weight > 0 and step > config.unlabelled_from * self.config.steps
@@ -99,7 +99,7 @@ class HeatmapTask(ReadingTask):
         self.follow(min(config.ema, step / (step + 10)))
         return losses
 
-    def _labelled(self, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _labelled(self, progress: float, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Puppets and shots of a batch, (n, 3, s, s) and (n, J, 2)."""
         count = self.config.batch_size
         share = self.config.heatmaps.puppet_share if len(self.puppets.images) else 0
@@ -107,7 +107,8 @@ class HeatmapTask(ReadingTask):
         at = torch.randint(len(self.shots.rows), (count - posed,), generator=random)
         images, keypoints = self.clips.batch(self.shots.rows[at]), self.shots.keypoints[at]
         if posed:
-            which = torch.randint(len(self.puppets.images), (posed,), generator=random)
+            number, binned = len(self.puppets.images), self.puppets.binned
+            which = drawn_rows(number, binned, posed, progress, random)
             images = torch.cat([images, signed(self.puppets.images[which])])
             keypoints = torch.cat([keypoints, self.puppets.keypoints[which]])
         return images.to(self.device), keypoints.to(self.device)

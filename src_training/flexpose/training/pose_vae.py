@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from flexpose.checkpoint import CheckpointMeta
@@ -23,6 +25,7 @@ from flexpose.jobs import CancelToken
 from flexpose.mapping import map_poses
 from flexpose.models.pose_vae import PoseVae, divergence, load_vae, reconstruction
 from flexpose.models.prior import load_weights, with_prefix
+from flexpose.poseset import PoseSet
 from flexpose.rendering.soft import Renderer
 from flexpose.rendering.style import DrawingStyle
 from flexpose.runs import RunDir
@@ -124,6 +127,21 @@ class VaeTask:
 def scored(model: PoseVae, poses: Tensor, device: torch.device) -> Tensor:
     """Scores (n,) of poses (n, J, 2), on the CPU."""
     return torch.cat([model.score(part.to(device)).cpu() for part in poses.split(_CHUNK)])
+
+
+def difficulty(path: Path, poses: PoseSet) -> NDArray[np.float64]:
+    """How hard the Pose VAE of a run finds poses, (N,); NaN where a joint that it knows is missing.
+
+    Raises
+    ------
+    UnknownNameError, CheckpointError : it is not there, or no Pose VAE.
+    """
+    model, skeleton = load_vae(path)
+    mapped = map_poses(poses, skeleton)
+    unit = torch.from_numpy(normalised(mapped.keypoints[mapped.complete]))
+    out = np.full(len(poses), np.nan)
+    out[mapped.complete] = scored(model, unit, torch.device("cpu")).numpy()
+    return out
 
 
 def score(config: ScoreConfig, run: RunDir, cancel: CancelToken) -> Iterator[JobEvent]:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flexpose.difficulty import BinnedRows
 from flexpose.geometry import mirrored_unit, unit_to_canvas
 from flexpose.rendering.bent import BentPicture
 from flexpose.rendering.puppet import Anatomy, Puppet
@@ -22,10 +23,11 @@ _VARIED, _DYE = 0.4, 0.3  # share of puppets in other places and clothes, and ho
 
 @dataclass(frozen=True)
 class Puppets:
-    """Pictures uint8 (n, 3, size, size), and their keypoints (n, J, 2) in unit space."""
+    """Pictures uint8 (n, 3, size, size), keypoints (n, J, 2) in unit space, and bins to draw by."""
 
     images: Tensor
     keypoints: Tensor
+    binned: BinnedRows | None = None
 
 
 def make_puppets(

@@ -16,6 +16,7 @@ from flexpose.checkpoint import CheckpointMeta
 from flexpose.compute import generator_for
 from flexpose.configs.base import JobConfig
 from flexpose.configs.detector import NetworkConfig
+from flexpose.difficulty import BinnedRows
 from flexpose.errors import CheckpointError
 from flexpose.geometry import unit_to_canvas
 from flexpose.models.detector import UNCALIBRATED, Design
@@ -29,6 +30,21 @@ from flexpose.training.loop import Preview
 
 _INIT = 1 << 40  # a random stream beside the steps
 _SHOWN = 192  # pixels of a preview's side; small crops are enlarged about to it
+
+
+def drawn_rows(
+    number: int, binned: BinnedRows | None, count: int, progress: float, random: torch.Generator
+) -> Tensor:
+    """Which of so many rows, int (count,), with replacement; all alike where they have no bins.
+
+    Parameters
+    ----------
+    progress : share of the training, 0 to 1
+    """
+    if binned is None:
+        return torch.randint(number, (count,), generator=random)
+    seed = int(torch.randint(1 << 62, (1,), generator=random))
+    return torch.from_numpy(binned.draw(count, progress, np.random.default_rng(seed)))
 
 
 class ReadingTask:

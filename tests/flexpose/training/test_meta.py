@@ -225,6 +225,21 @@ def test_few_shots_are_learned_from_given_weights(workshop, play, tmp_path, pupp
     refused(SkeletonMismatchError, "lack the joints", validation=tmp_path / "puppets.npz")
 
 
+def test_the_practical_detector_starts_from_what_was_meta_learned(workshop, play, tmp_path):
+    assert isinstance(play("train-meta", settings(workshop), tmp_path / "meta")[-1], JobFinished)
+    before = load_checkpoint(tmp_path / "meta")
+    config = workshop.detector(start=tmp_path / "meta", steps=1)
+    assert isinstance(play("train-detector", config, tmp_path / "run")[-1], JobFinished)
+    after = load_checkpoint(tmp_path / "run")
+    assert Design.of(after.meta.config) == Design.of(before.meta.config)  # the loss is theirs
+    apart = [
+        float((after.tensors[name] - value).abs().max())
+        for name, value in before.tensors.items()
+        if name.endswith("weight")
+    ]
+    assert 0 < max(apart) < 0.05  # a step away, not a network of its own
+
+
 def test_what_cannot_be_learned_is_told_in_a_sentence(workshop, play, tmp_path):
     labels = workshop.frames / "mannequin.coco.json"
     events = play("train-meta", settings(workshop, validation=labels), tmp_path / "a")

@@ -18,12 +18,16 @@ from flexpose.configs.uda import UdaConfig
 from flexpose.difficulty import BIN_SAMPLERS, BinnedRows
 from flexpose.errors import ConfigError, FlexPoseError, SkeletonMismatchError
 from flexpose.events import JobFailed, JobFinished, MetricsReady, StepCompleted, WarningRaised
+from flexpose.geometry import normalised
 from flexpose.io import read_poses, write_poses
 from flexpose.models.detector import Design, load_detector
 from flexpose.models.maps import gaussians, gaussians_at
+from flexpose.models.pose_vae import load_vae
 from flexpose.poseset import PoseSet
 from flexpose.shipped import preset
 from flexpose.training.clips import load_clips, load_labels
+from flexpose.training.heatmaps import HeatmapTask
+from flexpose.training.reading import drawn_rows
 from flexpose.training.uda.labelled import Domain, labelled
 from flexpose.training.uda.regda import (
     RegDaTask,
@@ -286,6 +290,35 @@ def test_labels_are_drawn_by_the_difficulty_of_their_poses(crops, workshop, vae,
     np.savez(tmp_path / "scores.npz", row=np.arange(20), score=np.arange(20.0))
     with pytest.raises(FlexPoseError, match="has 16 poses"):
         labelled(config, clips, path, skeleton, none)
+
+
+def test_a_detector_draws_its_puppets_by_the_difficulty_of_their_poses(
+    vae, workshop, play, tmp_path, monkeypatch
+):
+    seen = []
+    labelled = HeatmapTask._labelled
+
+    def watched(task, *args):
+        seen.append(task.puppets)
+        return labelled(task, *args)
+
+    monkeypatch.setattr(HeatmapTask, "_labelled", watched)
+    maps = {"puppets": 12, "sampling": "hm", "vae": vae, "bins": 4}
+    for changes in ({"model": "body15", "poses": None, "num_poses": 40}, {}):  # adapted or given
+        config = workshop.detector(heatmaps=maps, **changes)
+        assert isinstance(play("train-detector", config, tmp_path / "run")[-1], JobFinished)
+        puppets = seen[-1]
+        model, _ = load_vae(vae)
+        scores = model.score(torch.from_numpy(normalised(puppets.keypoints.numpy()))).numpy()
+        easy_first = [scores[rows].mean() for rows in puppets.binned.rows]
+        assert easy_first == sorted(easy_first)
+        assert sorted(np.concatenate(puppets.binned.rows)) == list(range(len(puppets.images)))
+        drawn = drawn_rows(12, puppets.binned, 4000, 0.0, torch.Generator().manual_seed(0))
+        shares = [np.isin(drawn.numpy(), rows).mean() for rows in puppets.binned.rows]
+        np.testing.assert_allclose(shares, [0.1, 0.2, 0.3, 0.4], atol=0.03)
+    config = workshop.detector(heatmaps={"puppets": 6, "sampling": "cl"})
+    error = play("train-detector", config, tmp_path / "none")[-1].error
+    assert "Name a run of train-vae" in error.hint
 
 
 def test_a_domain_without_bins_is_drawn_alike(crops):

@@ -20,17 +20,15 @@ from flexpose.compute import generator_for
 from flexpose.configs.uda import UdaConfig
 from flexpose.difficulty import BIN_SAMPLERS, BinnedRows, quantile_bins
 from flexpose.errors import ConfigError, FlexPoseError
-from flexpose.geometry import normalised
 from flexpose.io.base import read_npz, read_poses
-from flexpose.mapping import map_poses
 from flexpose.models.detector import Design
-from flexpose.models.pose_vae import load_vae
 from flexpose.models.prior import with_prefix
 from flexpose.poseset import PoseSet
 from flexpose.skeleton import Skeleton
 from flexpose.training.augment import mirrored_at_random, random_affine, tinted, warped
 from flexpose.training.clips import Clips, Labels, load_labels
-from flexpose.training.reading import ReadingTask
+from flexpose.training.pose_vae import difficulty
+from flexpose.training.reading import ReadingTask, drawn_rows
 
 SLOW = 0.1
 """Of the learning rate, for what changes slowly: encoders that know pictures already."""
@@ -59,11 +57,7 @@ class Domain:
 
     def draw(self, count: int, progress: float, random: torch.Generator) -> Tensor:
         """Which of ``rows`` (count,), with replacement, at a share of the training."""
-        if self.binned is None:
-            return torch.randint(len(self.rows), (count,), generator=random)
-        seed = int(torch.randint(1 << 62, (1,), generator=random))
-        drawn = self.binned.draw(count, progress, np.random.default_rng(seed))
-        return torch.from_numpy(drawn)
+        return drawn_rows(len(self.rows), self.binned, count, progress, random)
 
 
 def labelled(
@@ -116,15 +110,10 @@ def one_a_frame(path: Path) -> None:
 
 def _scores(config: UdaConfig, poses: PoseSet, path: Path) -> NDArray[np.float64]:
     """Difficulty (N,) of the poses of a file; NaN where there is none."""
-    out = np.full(len(poses), np.nan)
     if config.vae is not None:
-        model, skeleton = load_vae(config.vae)
-        mapped = map_poses(poses, skeleton)
-        complete = mapped.complete
-        unit = torch.from_numpy(normalised(mapped.keypoints[complete]))
-        out[complete] = model.score(unit).numpy()
-        return out
+        return difficulty(config.vae, poses)
     assert config.scores is not None
+    out = np.full(len(poses), np.nan)
     found = read_npz(config.scores, ("row", "score"))
     if len(found["row"]) and found["row"].max() >= len(poses):
         raise FlexPoseError(
