@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import platform
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -51,6 +53,18 @@ def _why_unusable(device: torch.device) -> str:
     if device.type == "mps":
         return "" if torch.backends.mps.is_available() else "torch finds no Apple GPU"
     return "only cpu, cuda and mps are supported"
+
+
+def hardware(device: torch.device) -> str:
+    """What a device is, for reports: the graphics card, or the processor's model."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # only Linux has it
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())
 
 
 def device_lines() -> list[str]:

@@ -14,6 +14,7 @@ Recipe = Literal[
     "data",
     "shots",
     "mean-pose",
+    "mean-source",
     "mixup",
     "mixup-angles",
     "mixup-codes",
@@ -125,7 +126,8 @@ class RowSpec(ConfigBase):
     recipe: Recipe = Field(
         title="Recipe",
         description="source: samples of the prior; data: the source's poses; shots: those alone; "
-        "mean-pose: their mean, which a detector says of every frame; mixup: T*; "
+        "mean-pose, mean-source: their mean, or that of the source's poses, told of every frame; "
+        "mixup: T*; "
         "mixup-angles, mixup-codes: the same between angles of bones, or between the shots' codes "
         "in the prior; direct: source poses and T*; aligned: true poses of the training clips, "
         "never counted as best; adapt, baseline: a job, then samples; uda: a detector of "

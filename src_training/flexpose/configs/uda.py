@@ -29,7 +29,12 @@ class AugmentConfig(ConfigBase):
         15.0, ge=0, le=40, title="Shear", description="Either way and axis. RegDA 0, UDAPE 30."
     )
     shift: float = Field(0.1, ge=0, le=1, title="Shift", description="Of half a crop, either way.")
-    least_scale: float = Field(0.75, gt=0, title="Least scale", description="Published: .6.")
+    least_scale: float = Field(
+        0.75,
+        gt=0,
+        title="Least scale",
+        description="RegDA 1 (crops of .6 to 1.3 of the area), UDAPE .6.",
+    )
     most_scale: float = Field(1.3, gt=0, title="Most scale")
 
 

@@ -60,6 +60,8 @@ from flexpose.training.inversion import invert, latent_mixup
 
 CANVAS = 256  # pixels that poses are written in
 _PAPER_PIXELS = 128  # of the paper's MSE-Pixel
+_CONSTANT = ("mean-pose", "mean-source")
+"""Recipes that say the same of every frame."""
 _TAIL = 0.1  # share of the last steps whose Eq. 5 is averaged
 
 
@@ -95,10 +97,11 @@ class Bench:
         self.scale = spec.scales[config.scale]
         learned = self.scale.measure == "pictures"
         for row in {cell.row: self.row(cell) for cell in self.cells}.values():
-            if (row.recipe in ("uda", "finetune")) != learned:
+            if row.recipe not in _CONSTANT and (row.recipe in ("uda", "finetune")) != learned:
                 raise ConfigError(
                     f"The row {row.name} has the recipe {row.recipe}, its scale the measure "
-                    f"{self.scale.measure}; uda and finetune go with pictures, others do not."
+                    f"{self.scale.measure}; uda and finetune go with pictures, others but means "
+                    "do not."
                 )
         self._targets: dict[str, Target] = {}
         self._sources: dict[str, NDArray[np.float32]] = {}
@@ -258,7 +261,7 @@ class Bench:
         row = self.row(cell)
         source = self.scale.sources[self.source_name(cell)]
         asked = {
-            "row": _said(row, {"start", "line"}, {"paper"}),
+            "row": _said(row, {"start"}, {"paper", "targets", "x", "line"}),
             "source": _said(source, {"pictures"}),
             "target": _said(
                 self.scale.targets[cell.target], {"draw", "photographs", "most", "settings"}
@@ -276,16 +279,19 @@ class Bench:
         if self.scale.measure == "pairs-loss":
             return {"pairs": self.adapted(cell, cancel)["pairs_left"]}
         if self.scale.measure == "pictures":
-            model = self.lessons.learn(cell, folder / "detector", cancel)
-            found = self.predicted(model, target, folder, cancel)
+            if row.recipe in _CONSTANT:
+                found = _in_boxes(self._mean(cell), target.test)
+            else:
+                model = self.lessons.learn(cell, folder / "detector", cancel)
+                found = self.predicted(model, target, folder, cancel)
             bins = self.lessons.difficulty(cell)
             return transfer_figures(found, target.test, bins) | self._scored(found, target)
+        if row.recipe in _CONSTANT and self.scale.measure == "detector":
+            return self._scored(_in_boxes(self._mean(cell), target.test), target)
         poses = self.poses(cell, cancel)
         made = canvas_poses(poses, target.test.skeleton, CANVAS)
         if self.scale.measure == "distribution":
             return compare(made, target.test).metrics()
-        if row.recipe == "mean-pose":
-            return self._scored(_in_boxes(poses[0], target.test), target)
         write_poses(made, folder / "poses.npz")
         found = self._detected(cell, row, target, folder, cancel)
         if row.recipe == "shots":  # a dozen are no distribution to compare with thousands
@@ -322,8 +328,8 @@ class Bench:
         match row.recipe:
             case "shots":
                 return shots
-            case "mean-pose":
-                return normalised(shots.mean(axis=0, keepdims=True))
+            case "mean-pose" | "mean-source":
+                return self._mean(cell)[None]
             case "mixup":
                 return normalised(pose_mixup(shots, size, random))
             case "mixup-angles":
@@ -334,6 +340,17 @@ class Bench:
         mixed = normalised(pose_mixup(shots, mixups, random))
         source = random.permutation(self.source_poses(cell))[: size - mixups]
         return np.concatenate([source, mixed])
+
+    def _mean(self, cell: Cell) -> NDArray[np.float32]:
+        """The mean of the shots or of the source's poses, (J, 2) normalised."""
+        row = self.row(cell)
+        if row.recipe == "mean-pose":
+            poses = normalised(self.target(cell.target).shots(row.shots, cell.seed).keypoints)
+        elif self.scale.measure == "pictures":
+            poses = self.lessons.source_poses(cell)
+        else:
+            poses = self.source_poses(cell)
+        return normalised(poses.mean(axis=0, keepdims=True))[0]
 
     def _between_codes(
         self, cell: Cell, shots: NDArray[np.float32], size: int

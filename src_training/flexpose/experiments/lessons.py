@@ -26,7 +26,7 @@ from flexpose.experiments.domains import (
     plain,
 )
 from flexpose.geometry import normalised
-from flexpose.io.base import write_poses
+from flexpose.io.base import read_poses, write_poses
 from flexpose.jobs import CancelToken
 from flexpose.models.pose_vae import load_vae
 from flexpose.poseset import PoseSet
@@ -170,6 +170,10 @@ class Lessons:
         made = self.bench.made(f"{name} pictures")
         path, labels = frames_folder(spec, self.bench.config.data, made), self._labels(name)
         return {"path": path, "crop": "boxes", "boxes": labels}, labels
+
+    def source_poses(self, cell: Cell) -> NDArray[np.float32]:
+        """Poses of the labelled pictures of a cell's source, (n, J, 2) normalised."""
+        return normalised(read_poses(self._labels(self.bench.source_name(cell))).keypoints)
 
     def _target_frames(self, cell: Cell) -> tuple[dict[str, Any], Path]:
         """Frames of the target that may be learned from, and the file of their labels."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from flexpose.compute import hardware, resolve_device
 from flexpose.configs.base import load_config
 from flexpose.configs.experiment import ExperimentSpec, ReproduceConfig, ScaleSpec
 from flexpose.errors import JobFailedError, MissingDependencyError, UnknownNameError
@@ -40,7 +40,8 @@ DETECTOR = (
     Column("distance_128", "distance, px at 128", "low", 2),
     Column("pck@.05", "PCK@.05", "high"),
     Column("pck@.1", "PCK@.1", "high"),
-    Column("whole@.1", "all joints within .1 of the image", "high"),
+    Column("whole@.1", "PCK10: all joints within .1 of the image", "high"),
+    Column("whole@.2", "PCK20: within .2", "high"),
     Column("pck@.1_swapped", "PCK@.1, sides exchanged", "high"),
     Column("oks_ap", "OKS AP", "high"),
 )
@@ -203,12 +204,13 @@ def markdown(bench: Bench, results: list[dict[str, Any]]) -> str:
     """Tables by target, with what a reader needs to judge them."""
     config, spec, scale = bench.config, bench.spec, bench.scale
     seeds = ", ".join(str(seed) for seed in config.seeds or scale.seeds)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    device = hardware(resolve_device(config.device))
+    threads = f", {config.threads} threads" if config.threads is not None else ""
     parts = [
         f"# {spec.title}\n\n{spec.about.strip()}\n\n{scale.about.strip()}\n\n"
         f"`flexpose-train reproduce --experiment {config.experiment} --scale {config.scale}`; "
-        f"{device}, torch {torch.__version__}; seeds {seeds} (draw of shots, fit, samples); mean ± "
-        f"standard deviation over them.\n"
+        f"{device}{threads}, torch {torch.__version__}; seeds {seeds} (draw of shots, fit, "
+        f"samples); mean ± standard deviation over them.\n"
     ]
     reported = list(dict.fromkeys(key for row in spec.rows for key in row.paper))
     columns = [

@@ -33,7 +33,7 @@ from flexpose.training.reading import ReadingTask, drawn_rows
 SLOW = 0.1
 """Of the learning rate, for what changes slowly: encoders that know pictures already."""
 
-_FIGURE = "pck@.05"  # by which the published codes choose
+_FIGURE = "pck@.05"  # the published codes choose by that of the limbs
 
 
 @dataclass(frozen=True)
