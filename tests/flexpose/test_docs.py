@@ -95,8 +95,24 @@ def test_each_command_has_its_place(command):
     assert any(form in text for text in TEXTS.values() for form in forms)
 
 
-@pytest.mark.parametrize("name", [*formats(), *skeleton_names(), *shipped_priors()])
-def test_each_format_skeleton_and_prior_has_its_place(name):
+def first_cells(page):
+    """Names in the first column of the tables of a page."""
+    rows = re.findall(r"^\|([^|]*)\|", TEXTS[page], re.MULTILINE)
+    return {name for cell in rows for name in _SPAN.findall(cell)}
+
+
+@pytest.mark.parametrize("name", formats())
+def test_each_format_has_its_row(name):
+    assert name in first_cells("docs/data-formats.md")
+
+
+@pytest.mark.parametrize("name", skeleton_names())
+def test_each_skeleton_has_its_row(name):
+    assert name in first_cells("docs/conventions.md")
+
+
+@pytest.mark.parametrize("name", shipped_priors())
+def test_each_prior_has_its_place(name):
     assert any(f"`{name}`" in text for text in TEXTS.values())
 
 

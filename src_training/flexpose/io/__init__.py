@@ -7,7 +7,8 @@ dataset offers beyond that (cameras, splits) stands in its own module: ``bvh``, 
 ``face_arrays``, ``h36m``, ``hand3d``, ``jhmdb``, ``lsp``, ``mocap``, ``mpi3dhp``, ``mpii``,
 ``penn``, ``pts``, ``rhd``, ``simple_h36m``, ``surreal``, ``wflw``; large generated sets in
 ``coco_stream`` and ``zarr_store``.
-``matfile`` and ``pickled`` read MATLAB's and numpy's files without trusting them.
+``matfile`` and ``pickled`` read MATLAB's and numpy's files without trusting them, ``hdf5`` reads
+HDF5 through h5py.
 ``coco_check`` and ``coco_clients`` judge a COCO file before it leaves. A new format is one file:
 see ``base``. No module here imports torch.
 """

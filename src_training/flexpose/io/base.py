@@ -12,11 +12,11 @@ To add a format, put one module into this folder and give it a constant ``FORMAT
 ``read`` subtracts the format's pixel offset, so that (0, 0) is the centre of the top-left pixel,
 sets ``groups`` where the data know clips or activities, says in ``PoseSet.source`` what it did, and
 lets nothing but ``DataFormatError`` out for a file that is missing, cut short or of another kind
-(``read_text``, ``read_npz`` and ``read_mat`` below see to that). A format that is read from folders
-says in ``folder=`` what they hold (``files_below`` finds it); one that can be written adds
-``write=`` and ``suffix=``. The rest is found by itself: ``read_poses`` asks every ``sniff``. Add a
-tiny file to the ``SAMPLES`` of ``tests/flexpose/io/conftest.py``, which are then cut and damaged,
-and a row to ``docs/data-formats.md``.
+(``read_text``, ``read_npz`` and ``read_mat`` below and ``read_hdf5`` see to that). A format that is
+read from folders says in ``folder=`` what they hold (``files_below`` finds it); one that can be
+written adds ``write=`` and ``suffix=``. The rest is found by itself: ``read_poses`` asks every
+``sniff``. Add a tiny file to the ``SAMPLES`` of ``tests/flexpose/io/conftest.py``, which are then
+cut and damaged, and a row to ``docs/data-formats.md``.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from numpy.typing import NDArray
 
 from flexpose.errors import DataFormatError, PoseShapeError, UnknownNameError
 from flexpose.io import matfile
+from flexpose.io.hdf5 import hdf5_names, is_hdf5, read_hdf5, require_h5py
 from flexpose.poseset import PoseSet
 
 
@@ -107,6 +108,7 @@ def read_poses(
     Raises
     ------
     DataFormatError : the file is missing, damaged, of no known format or of several.
+    MissingDependencyError : it is HDF5 or MATLAB 7.3, and h5py is not installed.
     UnknownNameError : ``format`` is not the name of a format.
     """
     path = Path(path)
@@ -130,6 +132,7 @@ def recognised(path: Path) -> Format:
     Raises
     ------
     DataFormatError : it is damaged, of no known format or of several.
+    MissingDependencyError : it is HDF5 or MATLAB 7.3, and h5py is not installed.
     """
     fitting = [entry for entry in formats().values() if entry.sniff(path)]
     better = {entry.refines for entry in fitting}
@@ -141,9 +144,9 @@ def recognised(path: Path) -> Format:
     elif path.is_dir():
         known = [f"{entry.folder} ({entry.name})" for entry in formats().values() if entry.folder]
         problem = f"is a folder without anything that is read; expected {', '.join(known)}."
-    elif _is_matlab_73(path):
-        raise _matlab_73(path)
     else:
+        if is_hdf5(path):
+            require_h5py()
         problem = f"is damaged or of no known format; known formats: {', '.join(formats())}."
     raise DataFormatError(path, "", problem, "Name the format if you know it.")
 
@@ -280,16 +283,19 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     ------
     DataFormatError : the file is missing, damaged, or lacks one of the arrays.
     """
-    missing = [name for name in names if name not in npz_names(path)]
+    found = {}
+    name = ""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if not missing:
-                return {name: archive[name] for name in names}
+            for name in names:
+                if name not in archive:
+                    raise DataFormatError(path, name, "the array is missing")
+                found[name] = archive[name]
     except OSError as error:
         raise _unreadable(path, error) from error
     except DAMAGE as error:
-        raise DataFormatError(path, "", f"is a damaged .npz file ({error})") from error
-    raise DataFormatError(path, "", f"the array {missing[0]!r} is missing")
+        raise DataFormatError(path, name, f"is damaged, or no .npz file ({error})") from error
+    return found
 
 
 def npz_first(path: Path, name: str) -> Any:
@@ -317,6 +323,8 @@ def mat_names(path: Path) -> frozenset[str]:
     """Names of the variables of a MATLAB file; empty when the file is none."""
     if path.suffix.lower() != ".mat":
         return frozenset()
+    if is_hdf5(path):
+        return hdf5_names(path)
     try:
         return frozenset(name for name, _ in matfile.variables(path, ()))
     except (OSError, *DAMAGE):
@@ -324,27 +332,29 @@ def mat_names(path: Path) -> frozenset[str]:
 
 
 def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Read the named variables of a MATLAB file (version 5 to 7.2); see ``flexpose.io.matfile``.
+    """Read the named variables of a MATLAB file; see ``flexpose.io.matfile``.
+
+    Of version 7.3, which is HDF5 with the axes in reverse order, only arrays of numbers are read.
 
     Raises
     ------
     DataFormatError : the file is missing, damaged, or lacks one of the variables.
+    MissingDependencyError : it is of version 7.3, and h5py is not installed.
     """
+    if is_hdf5(path):
+        hint = "Save it again in MATLAB with the option -v7."
+        return {name: array.T for name, array in read_hdf5(path, names, hint).items()}
     try:
         content = dict(matfile.variables(path, names))
     except NotImplementedError as error:
-        raise (
-            _matlab_73(path)
-            if _is_matlab_73(path)
-            else DataFormatError(path, "", f"holds what is not read ({error})")
-        ) from error
+        raise DataFormatError(path, "", f"holds what is not read ({error})") from error
     except OSError as error:
         raise _unreadable(path, error) from error
     except DAMAGE as error:
         raise DataFormatError(path, "", f"is a damaged MATLAB file ({error})") from error
     for name in names:
         if name not in content:
-            raise DataFormatError(path, "", f"the variable {name!r} is missing")
+            raise DataFormatError(path, name, "the variable is missing")
     return {name: content[name] for name in names}
 
 
@@ -357,20 +367,6 @@ def check_positions(path: Path, name: str, array: NDArray[Any]) -> None:
     if not (np.abs(array) < FAR).all():
         problem = f"found positions that are not finite numbers, or beyond {FAR:g}"
         raise DataFormatError(path, name, problem)
-
-
-def _is_matlab_73(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(19).startswith(b"MATLAB 7.3 MAT-file")
-    except OSError:
-        return False
-
-
-def _matlab_73(path: Path) -> DataFormatError:
-    return DataFormatError(
-        path, "", "is a MATLAB 7.3 file.", "Save it again in MATLAB with the option -v7."
-    )
 
 
 def check_array(

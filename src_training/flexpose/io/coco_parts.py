@@ -36,7 +36,7 @@ class ReadFile:
         """One of the lists of the document, whose entries are JSON objects."""
         value = document.get(key)
         if not isinstance(value, list):
-            raise self.refuse("", f"the key {key!r} is missing or no list; expected COCO keypoints")
+            raise self.refuse(key, "is missing or no list; expected COCO keypoints")
         if not all(isinstance(entry, dict) for entry in value):
             raise self.refuse(key, "found an entry that is no JSON object")
         return value
@@ -44,7 +44,7 @@ class ReadFile:
     def ids(self, ids: list[Any], kind: str) -> list[int]:
         """Ids as they are when all are whole numbers from 1, otherwise new ones in file order."""
         if any(isinstance(number, (list, dict)) for number in ids):
-            raise self.refuse("", f"found an {kind} id that is no number")
+            raise self.refuse(f"{kind}s", "found an id that is no number")
         seen = set()
         for number in ids:
             if number is not None and number in seen:

@@ -3,15 +3,15 @@
 * ``annot.mat`` of a training sequence: ``annot2`` is a 14 x 1 cell, one camera each, of (T, 56): x
   and y of 28 joints in images of 2048 x 2048 pixels. A folder is read with all that lie below it.
 * ``annot_data.mat`` of a test sequence: ``annot2`` (2, 17, 1, T), ``valid_frame`` (T); frames whose
-  flag is 0 are left out. The original is a MATLAB 7.3 file, to be saved again with -v7.
+  flag is 0 are left out. The original is a MATLAB 7.3 file, which needs h5py.
 * ``mpi_inf_3dhp_train.npz`` and ``..._test_valid.npz``: ``imgname`` (N,), ``part`` (N, 17, 3).
 
 Layouts and image sizes: open-mmlab/mmpose@a59dfc94 (tools/dataset_converters/
 preprocess_mpi_inf_3dhp.py); order of the joints: open-mmlab/mmhuman3d@5706ed9e
 (core/conventions/keypoints_mapping/mpi_inf_3dhp.py). Positions are used as they are: no offset is
 stated. They come from markerless capture in 3-D, so none is occluded: joints inside the image count
-as visible, joints outside it as labelled but not visible. Groups are "S1/Seq1/Cam0" or "TS1",
-images "S1_Seq1_Cam0_000001.jpg", as MMPose names them.
+as visible, joints outside it as labelled but not visible. Groups are "S1/Seq1", a take with all its
+cameras, or "TS1"; images "S1_Seq1_Cam0_000001.jpg", as MMPose names them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from flexpose.skeleton import load_skeleton
 
 CAMERAS = 14
 _TRAIN, _TEST = "annot.mat", "annot_data.mat"
-_IMAGE = re.compile(r"(?:(S\d+)_(Seq\d+)_(Cam\d+)|(TS\d+))_\d+\.\w+")
+_IMAGE = re.compile(r"(?:(S\d+)_(Seq\d+)_Cam\d+|(TS\d+))_\d+\.\w+")
 _FULL_HD = ("TS5", "TS6")  # filmed outdoors with another camera
 
 
@@ -87,8 +87,8 @@ def _read_train(path: Path) -> PoseSet:
         check_positions(path, where, view)
         views.append(view.reshape(len(view), -1, 2).astype(np.float32))
     subject, sequence = _place(path)
-    clips = [
-        (f"{subject}/{sequence}/Cam{camera}", frame)
+    images = [
+        f"{subject}_{sequence}_Cam{camera}_{frame + 1:06d}.jpg"
         for camera, view in enumerate(views)
         for frame in range(len(view))
     ]
@@ -96,8 +96,8 @@ def _read_train(path: Path) -> PoseSet:
         path,
         np.concatenate(views),
         skeleton_name=skeleton.name,
-        images=[f"{clip.replace('/', '_')}_{frame + 1:06d}.jpg" for clip, frame in clips],
-        groups=[clip for clip, _ in clips],
+        images=images,
+        groups=[f"{subject}/{sequence}"] * len(images),
     )
 
 

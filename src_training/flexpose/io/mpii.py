@@ -88,7 +88,7 @@ def _poses(
 ) -> PoseSet:
     """Poses from positions that count from 1, NaN where not labelled."""
     if not names:
-        raise DataFormatError(path, "", "holds no poses")
+        raise DataFormatError(path, "people", "found none that have joints")
     keypoints = keypoints - 1
     sizes, note = sizes_of_images(names, keypoints, image_root)
     return PoseSet(

@@ -25,6 +25,7 @@ VERSION = 1
 _ARRAYS = ("keypoints", "visibility", "image_size")
 _OPTIONAL = ("confidence", "boxes", "norm_length")
 _NAMES = ("image_ids", "groups")
+_DAMAGE = (TypeError, ValueError, LookupError, AttributeError)
 
 
 def write_npz(poses: PoseSet, path: Path | str, *, backup: bool = False) -> None:
@@ -72,14 +73,21 @@ def read_npz_poses(path: Path, *, image_root: Path | None = None) -> PoseSet:
             "Read it with the version of FlexPose that wrote it.",
         )
     fields: dict[str, Any] = {name: data[name] for name in (*_ARRAYS, *_OPTIONAL) if name in data}
+    for name in _NAMES:
+        if name in data:
+            value = _json_value(path, name, data[name])
+            if not isinstance(value, list):
+                raise DataFormatError(path, name, "expected a list of names")
+            fields[name] = tuple(value)
     try:
-        for name in _NAMES:
-            if name in data:
-                fields[name] = tuple(_json_value(path, name, data[name]))
         fields["source"] = tuple(header["source"])
-        return PoseSet(skeleton=Skeleton.from_dict(header["skeleton"], path), **fields)
-    except (FlexPoseError, TypeError, ValueError, LookupError, AttributeError) as error:
-        raise DataFormatError(path, "", f"its parts do not fit together ({error})") from error
+        fields["skeleton"] = Skeleton.from_dict(header["skeleton"], path)
+    except (FlexPoseError, *_DAMAGE) as error:
+        raise DataFormatError(path, "header", f"is incomplete or damaged ({error})") from error
+    try:
+        return PoseSet(**fields)
+    except (FlexPoseError, *_DAMAGE) as error:
+        raise DataFormatError(path, "arrays", f"do not fit together ({error})") from error
 
 
 def is_npz_poses(path: Path) -> bool:

@@ -1,14 +1,17 @@
-"""Penn Action: the original ``.mat`` of one sequence, or all sequences as one ``.npz``.
+"""Penn Action: the original ``.mat`` of a sequence, a folder of them, or all as one ``.npz``.
 
-A ``.mat`` holds ``x``, ``y``, ``visibility`` (T, 13), ``bbox`` (T, 4) as left, top, right, bottom,
-``dimensions`` (height, width, frames) and ``action``; the ``.npz`` the same end to end. Positions
-are MATLAB's and count from 1; 1 is subtracted. Invisible joints are occluded ones, but for those
-at the corner (x and y at most 1), which are not labelled. A visible joint outside the image counts
-as not visible. Images are named "0001/000001.jpg", groups "action/0001".
+The dataset's own form is ``Penn_Action/labels/0001.mat`` to ``2326.mat``; that folder, or
+``labels``, is read with all of them. A ``.mat`` holds ``x``, ``y``, ``visibility`` (T, 13),
+``bbox`` (T, 4) as left, top, right, bottom, ``dimensions`` (height, width, frames) and ``action``;
+the ``.npz`` the same end to end. Positions are MATLAB's and count from 1; 1 is subtracted.
+Invisible joints are occluded ones, but for those at the corner (x and y at most 1), which are not
+labelled. A visible joint outside the image counts as not visible. Images are named
+"0001/000001.jpg", groups "action/0001".
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from flexpose.io.base import (
     Format,
     check_array,
     check_positions,
+    files_below,
     mat_names,
     npz_names,
     read_mat,
@@ -29,23 +33,35 @@ from flexpose.io.base import (
 from flexpose.poseset import PoseSet
 from flexpose.skeleton import load_skeleton
 
+_FILES = "*.mat"
 _MAT = ("x", "y", "visibility", "bbox", "dimensions", "action")
 _NPZ = ("sequence", "length", "action", "height_width", "xy", "visibility", "bbox", "joint_names")
 
 
 def is_penn(path: Path) -> bool:
-    """Whether the file is one of the two forms."""
+    """Whether the file is one of the two forms, or the folder holds such a ``.mat``."""
+    if path.is_dir():
+        return any(mat_names(file).issuperset(_MAT) for file in _labels(path).glob(_FILES))
     return npz_names(path).issuperset(_NPZ) or mat_names(path).issuperset(_MAT)
 
 
 def read_penn(path: Path, *, image_root: Path | None = None) -> PoseSet:
-    """Read all frames in file order.
+    """Read all frames in file order, sequences of a folder by their number.
 
     Raises
     ------
-    DataFormatError : the file is missing, damaged, or its arrays do not fit together.
+    DataFormatError : a file is missing, damaged, or its arrays do not fit together.
     """
+    if path.is_dir():
+        poses = PoseSet.concat([_read_mat(file) for file in files_below(_labels(path), _FILES)])
+        return replace(poses, source=(_source(path),))
     return _read_mat(path) if path.suffix.lower() == ".mat" else _read_npz(path)
+
+
+def _labels(folder: Path) -> Path:
+    """Where the ``.mat`` files lie: beside ``frames``, or in the folder itself."""
+    labels = folder / "labels"
+    return labels if labels.is_dir() else folder
 
 
 def _read_mat(path: Path) -> PoseSet:
@@ -128,13 +144,18 @@ def _poses(
         boxes=np.concatenate([corners[:, :2] - 1, sides], axis=1).astype(np.float32),
         image_ids=tuple(images),
         groups=tuple(groups),
-        source=(f"Penn Action, {path.name}; 1 subtracted from positions",),
+        source=(_source(path),),
     )
+
+
+def _source(path: Path) -> str:
+    return f"Penn Action, {path.name}; 1 subtracted from positions"
 
 
 FORMAT = Format(
     name="penn",
-    summary="Penn Action (.mat of a sequence, or .npz of all)",
+    summary="Penn Action (.mat of a sequence, the folder of them, or .npz of all)",
     sniff=is_penn,
     read=read_penn,
+    folder="labels/*.mat of Penn Action",
 )

@@ -77,7 +77,7 @@ def read_object(path: Path, name: str) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             if f"{name}.npy" not in archive.namelist():
-                raise DataFormatError(path, "", f"the array {name!r} is missing")
+                raise DataFormatError(path, name, "the array is missing")
             with archive.open(f"{name}.npy") as file:
                 shape, dtype = npy_header(file)
                 if shape == () and dtype.hasobject:

@@ -10,7 +10,8 @@ Released with YutingZhang/lmdis-rep; the layout was read in tomasjakab/keypointg
 (data/simplehuman36m_dataset.py), which trains with S1, 5, 6, 7, 8, 9 and tests with S11. Positions
 are shares of the image from its corner: times 128, minus 0.5. Nothing is occluded: joints inside
 the image count as visible, joints outside it as labelled but not visible. Groups are
-"subject/action/camera", images "S1/WithBackground/Directions.54138969/1.jpg". Images are not read.
+"subject/action", a take with all its cameras; images are
+"S1/WithBackground/Directions.54138969/1.jpg". Images and masks are not read.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def read_simple_h36m(path: Path, *, image_root: Path | None = None) -> PoseSet:
             clip, name = file.parent.name, subject.absolute().name
             keypoints.append(points[:, ::-1] * SIZE - 0.5)
             images.append(f"{name}/WithBackground/{clip}/{file.stem}.jpg")
-            groups.append("/".join((name, *clip.rsplit(".", 1))))
+            groups.append(f"{name}/{clip.rsplit('.', 1)[0]}")
     stack = np.array(keypoints, dtype=np.float32)
     return PoseSet(
         skeleton=load_skeleton("h36m32"),

@@ -15,7 +15,8 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from flexpose.errors import DataFormatError, FlexPoseError, PoseShapeError, SkeletonMismatchError
+from flexpose.errors import DataFormatError, PoseShapeError, SkeletonMismatchError
 from flexpose.io.base import Format
 from flexpose.poseset import PoseSet
 from flexpose.skeleton import Skeleton
@@ -57,17 +58,20 @@ class PoseStore:
         attributes: Any = group.attrs.asdict()
         if attributes.get("format") != _FORMAT or attributes.get("version") != VERSION:
             found = f"{attributes.get('format')} {attributes.get('version')}"
-            raise DataFormatError(path, "", f"found the format {found}, expected {_FORMAT} 1")
-        self.skeleton = Skeleton.from_dict(attributes["skeleton"], path)
-        self.provenance: dict[str, Any] = attributes["provenance"]
-        self.source: tuple[str, ...] = tuple(attributes["source"])
-        self.keypoints = _array(group, "keypoints")
-        self.visibility = _array(group, "visibility")
-        self.image_size = _array(group, "image_size")
-        self.images = _array(group, "images") if "images" in group else None
-        self._length = int(attributes["length"])
-        if any(array.shape[0] < self._length for array in self._arrays()):
-            raise DataFormatError(path, "", f"an array has fewer than {self._length} rows")
+            raise DataFormatError(
+                path, "attributes", f"found the format {found}, expected {_FORMAT} 1"
+            )
+        with _part(path, "skeleton"):
+            self.skeleton = Skeleton.from_dict(attributes["skeleton"], path)
+        with _part(path, "attributes"):
+            self.provenance: dict[str, Any] = attributes["provenance"]
+            self.source: tuple[str, ...] = tuple(attributes["source"])
+            self._length = int(attributes["length"])
+        self.keypoints = self._array("keypoints")
+        self.visibility = self._array("visibility")
+        self.image_size = self._array("image_size")
+        with _part(path, "images"):
+            self.images = self._array("images") if "images" in group else None
 
     @classmethod
     def create(
@@ -133,16 +137,13 @@ class PoseStore:
         import zarr
 
         path = Path(path)
-        try:
+        with _part(path, "zarr.json"):
             group = zarr.open_group(path, mode="r+" if writable else "r", zarr_format=3)
-            store = cls(path, group)
-            if writable:
-                for array in store._arrays():
+        store = cls(path, group)
+        if writable:
+            for array in store._arrays():
+                with _part(path, array.basename):
                     array.resize((len(store), *array.shape[1:]))
-        except FlexPoseError:
-            raise
-        except _DAMAGE as error:
-            raise DataFormatError(path, "", f"is not a whole pose store ({error})") from error
         return store
 
     def __len__(self) -> int:
@@ -192,16 +193,27 @@ class PoseStore:
         DataFormatError : a part of the store is lost or damaged.
         """
         rows = slice(*slice(start, stop).indices(self._length))
-        try:
+        with _part(self.path, "keypoints"):
+            keypoints = np.asarray(self.keypoints[rows], dtype=np.float32)
+        with _part(self.path, "visibility"):
+            visibility = np.asarray(self.visibility[rows], dtype=np.int8)
+        with _part(self.path, "image_size"):
+            image_size = np.asarray(self.image_size[rows], dtype=np.int32)
+        with _part(self.path, "arrays"):
             return PoseSet(
                 skeleton=self.skeleton,
-                keypoints=np.asarray(self.keypoints[rows], dtype=np.float32),
-                visibility=np.asarray(self.visibility[rows], dtype=np.int8),
-                image_size=np.asarray(self.image_size[rows], dtype=np.int32),
+                keypoints=keypoints,
+                visibility=visibility,
+                image_size=image_size,
                 source=self.source,
             )
-        except (PoseShapeError, *_DAMAGE) as error:
-            raise DataFormatError(self.path, "", f"a part is damaged ({error})") from error
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        with _part(self.path, name):
+            array: Any = self._group[name]
+            if array.shape[0] < self._length:
+                raise ValueError(f"fewer than {self._length} rows")
+        return array
 
     def _arrays(self) -> list[zarr.Array[Any]]:
         arrays = [self.keypoints, self.visibility, self.image_size]
@@ -246,9 +258,15 @@ def _read_all(path: Path, *, image_root: Path | None = None) -> PoseSet:
     return PoseStore.open(path).read()
 
 
-def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    array: Any = group[name]
-    return array
+@contextmanager
+def _part(path: Path, name: str) -> Iterator[None]:
+    """Errors of what stands inside are those of a part of the store."""
+    try:
+        yield
+    except DataFormatError as error:
+        raise DataFormatError(path, error.where or name, error.problem, error.hint) from error
+    except (PoseShapeError, *_DAMAGE) as error:
+        raise DataFormatError(path, name, f"is missing or damaged ({error})") from error
 
 
 def _unwritable(path: Path, error: OSError) -> DataFormatError:

@@ -101,6 +101,62 @@ def coco(folder: Path) -> Path:
     return folder / "a.json"
 
 
+def official_coco(folder: Path) -> Path:
+    """As COCO's own ``person_keypoints_val2017.json``: crowds, polygons, people without joints."""
+    names = list(load_skeleton("coco17").joints)
+    triples = np.dstack([numbers(1, 17, 2).round(), np.full((1, 17, 1), 2)])
+    triples[0, :2] = ((0, 0, 0), (30, 40, 1))
+    person = {
+        "segmentation": [[20.5, 20.5, 220.5, 20.5, 220.5, 220.5]],
+        "num_keypoints": 16,
+        "area": 19_876.25,
+        "iscrowd": 0,
+        "keypoints": triples.astype(int).ravel().tolist(),
+        "image_id": 785,
+        "bbox": [20.5, 20.5, 200.0, 200.25],
+        "category_id": 1,
+        "id": 442_619,
+    }
+    crowd = {
+        "segmentation": {"counts": [9, 3, 276_468], "size": [427, 640]},
+        "num_keypoints": 0,
+        "area": 3,
+        "iscrowd": 1,
+        "keypoints": [0] * 51,
+        "image_id": 785,
+        "bbox": [0, 9, 3, 1],
+        "category_id": 1,
+        "id": 900_100_000_785,
+    }
+    document = {
+        "info": {"description": "COCO 2017 Dataset", "version": "1.0", "year": 2017},
+        "licenses": [{"url": "http://example.org", "id": 4, "name": "Attribution License"}],
+        "images": [
+            {
+                "license": 4,
+                "file_name": "000000000785.jpg",
+                "coco_url": "http://example.org/000000000785.jpg",
+                "height": 427,
+                "width": 640,
+                "date_captured": "2013-11-19 21:22:42",
+                "flickr_url": "http://example.org/1.jpg",
+                "id": 785,
+            }
+        ],
+        "annotations": [person, crowd],
+        "categories": [
+            {
+                "supercategory": "person",
+                "id": 1,
+                "name": "person",
+                "keypoints": names,
+                "skeleton": [[16, 14], [14, 12], [17, 15]],
+            }
+        ],
+    }
+    return saved_text(folder / "person_keypoints_val2017.json", json.dumps(document))
+
+
 def own_npz(folder: Path) -> Path:
     write_npz(body(), folder / "a.npz")
     return folder / "a.npz"
@@ -142,6 +198,10 @@ def jhmdb_folder(folder: Path) -> Path:
 
 def lsp(folder: Path) -> Path:
     return saved_mat(folder / "joints.mat", joints=np.ones((3, 14, 2)))
+
+
+def lspet(folder: Path) -> Path:
+    return saved_mat(folder / "joints.mat", joints=np.ones((14, 3, 2)))
 
 
 def mpii_csv(folder: Path) -> Path:
@@ -197,6 +257,13 @@ def penn_mat(folder: Path) -> Path:
         dimensions=np.array([[48, 64, 2]], np.uint16),
         action="bowl",
     )
+
+
+def penn_folder(folder: Path) -> Path:
+    (folder / "Penn_Action" / "frames" / "0007").mkdir(parents=True)
+    (folder / "Penn_Action" / "labels").mkdir()
+    penn_mat(folder / "Penn_Action" / "labels")
+    return folder / "Penn_Action"
 
 
 def penn_npz(folder: Path) -> Path:
@@ -323,6 +390,41 @@ def h36m_coco(folder: Path) -> Path:
     return saved_text(folder / "h36m_coco.json", json.dumps(document))
 
 
+def saved_hdf5(path: Path, matlab: bool = False, **arrays: Any) -> Path:
+    """An HDF5 file, or one of MATLAB 7.3: a header before it, and axes in reverse order."""
+    h5py = pytest.importorskip("h5py")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w", userblock_size=512 if matlab else 0) as file:
+        for name, array in arrays.items():
+            file[name] = np.asarray(array).T if matlab else array
+    if matlab:
+        with path.open("r+b") as header:
+            header.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
+    return path
+
+
+def h36m_fetch(folder: Path) -> Path:
+    arrays = {
+        "pose/2d": numbers(4, 32, 2),
+        "pose/3d": np.ones((4, 32, 3)),
+        "subject": np.full(4, 1),
+        "action": np.full(4, 2),
+        "subaction": np.full(4, 1),
+        "camera": np.repeat([54138969, 55011271], 2),
+        "frame": np.array([1, 9, 1, 9]),
+        "intrinsics/54138969": np.ones(4),
+    }
+    saved_hdf5(folder / "S1" / "Directions-1" / "annot.h5", **arrays)
+    return folder
+
+
+def h36m_world(folder: Path) -> Path:
+    world = numbers(2, 32, 3).reshape(2, 96).T
+    path = folder / "h36m" / "S9" / "MyPoses" / "3D_positions" / "Posing 1.h5"
+    saved_hdf5(path, **{"3D_positions": world})
+    return folder / "h36m"
+
+
 def simple_h36m(folder: Path) -> Path:
     for frame in (1, 12):
         place = folder / "S1" / "Landmarks" / "Directions 1.54138969" / f"{frame}.mat"
@@ -353,6 +455,18 @@ def mpi3dhp_test(folder: Path) -> Path:
         folder / "TS5" / "annot_data.mat",
         annot2=numbers(2, 17, 1, 3),
         valid_frame=np.array([[0, 1, 1]]),
+    )
+
+
+def mpi3dhp_test_73(folder: Path) -> Path:
+    return saved_hdf5(
+        folder / "TS1" / "annot_data.mat",
+        matlab=True,
+        annot2=numbers(2, 17, 1, 3),
+        annot3=np.ones((3, 17, 1, 3)),
+        univ_annot3=np.ones((3, 17, 1, 3)),
+        valid_frame=np.array([[0.0, 1, 1]]),
+        activity_annotation=np.ones((1, 3)),
     )
 
 
@@ -454,7 +568,6 @@ def wflw_line(image: str, box: bool = True) -> str:
 
 
 def wflw(folder: Path) -> Path:
-    # not of one length: half a file is then no whole line
     text = wflw_line("37--Soccer/37_Soccer_soccer_ball_37_45.jpg") + wflw_line("7--Cheering/a.jpg")
     return saved_text(folder / "list_98pt_rect_attr_test.txt", text)
 
@@ -495,18 +608,18 @@ def youtube_npz(folder: Path) -> Path:
 
 SAMPLES: dict[str, tuple[Callable[[Path], Path], ...]] = {
     "bvh": (bvh,),
-    "coco": (coco,),
+    "coco": (coco, official_coco),
     "coco-npz": (coco_npz,),
     "face-arrays": (aflw2000, aflw2000_again, lfpw_npz, youtube_npz),
     "hand3d": (hand3d_file, hand3d_folder),
-    "h36m": (h36m_2d, h36m_3d, h36m_mmpose, h36m_coco),
+    "h36m": (h36m_2d, h36m_3d, h36m_mmpose, h36m_coco, h36m_fetch, h36m_world),
     "jhmdb": (jhmdb_npz, jhmdb_folder),
-    "lsp": (lsp,),
+    "lsp": (lsp, lspet),
     "mocap": (mocap,),
-    "mpi3dhp": (mpi3dhp_train, mpi3dhp_test, mpi3dhp_npz),
+    "mpi3dhp": (mpi3dhp_train, mpi3dhp_test, mpi3dhp_npz, mpi3dhp_test_73),
     "mpii": (mpii_csv, mpii_json, mpii_mat),
     "npz": (own_npz,),
-    "penn": (penn_mat, penn_npz),
+    "penn": (penn_mat, penn_folder, penn_npz),
     "pts": (pts_file, pts_clips),
     "rhd": (rhd_file, rhd_folder),
     "simple-h36m": (simple_h36m,),

@@ -16,6 +16,7 @@ from flexpose.errors import DataFormatError
 from flexpose.io import read_poses
 from flexpose.io.jhmdb import read_jhmdb, video_of
 from flexpose.mapping import map_poses
+from flexpose.poseset import PoseSet
 from flexpose.skeleton import load_skeleton
 
 
@@ -196,6 +197,26 @@ def test_penn_is_read_alike_from_both_forms(tmp_path: Path) -> None:
         assert poses.groups == ("bowl/0007",) * 2
 
 
+def test_the_folder_of_penn_reads_as_its_files(tmp_path: Path) -> None:
+    labels = tmp_path / "Penn_Action" / "labels"
+    (labels.parent / "frames").mkdir(parents=True)
+    labels.mkdir()
+    files = [labels / name for name in ("0002.mat", "0007.mat")]
+    for file, action in zip(files, ("bowl", "squat"), strict=True):
+        scipy.io.savemat(file, penn_arrays() | {"action": action})
+    single = PoseSet.concat([read_poses(file) for file in files])
+    for folder in (labels.parent, labels):
+        poses = read_poses(folder)
+        assert np.array_equal(poses.keypoints, single.keypoints, equal_nan=True)
+        assert np.array_equal(poses.visibility, single.visibility)
+        assert poses.image_ids == single.image_ids
+        assert poses.groups == ("bowl/0002",) * 2 + ("squat/0007",) * 2
+        assert poses.source == (f"Penn Action, {folder.name}; 1 subtracted from positions",)
+    files[1].write_bytes(files[1].read_bytes()[:300])
+    with pytest.raises(DataFormatError, match=r"0007\.mat"):
+        read_poses(labels.parent)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -269,6 +290,7 @@ def test_mpii_json_counts_from_1_too(tmp_path: Path) -> None:
         ("lsp/lsp_joints.mat", "lsp14", 2000),
         ("lsp/lspet_joints.mat", "lsp14", 10000),
         ("penn_action/sample_mat/0001.mat", "penn13", 151),
+        ("penn_action/sample_mat", "penn13", 151 + 663),
     ],
 )
 def test_real_files(find_data: Callable[[str], Path], name: str, skeleton: str, count: int) -> None:

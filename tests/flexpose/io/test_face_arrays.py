@@ -68,7 +68,7 @@ def test_frames_of_a_person_belong_together(tmp_path: Path) -> None:
     poses = read_poses(path)
     assert poses.groups == ("Luis_Fonsi", "Ann_Veneman")
     assert poses.image_size.tolist() == [[135, 136], [271, 272]]
-    with pytest.raises(DataFormatError, match="'landmarks_crop' is missing"):
+    with pytest.raises(DataFormatError, match="landmarks_crop: the array is missing"):
         read_face_arrays(path, crops=True)
 
 

@@ -79,17 +79,14 @@ def test_flat_positions_come_clip_by_clip(tmp_path: Path) -> None:
     assert len(poses) == 10
     assert poses.keypoints[:, 1, 0].tolist() == [0, 0, 10, 10, 20, 20, 30, 30, 0, 0]
     assert poses.groups is not None
-    assert poses.groups[::2] == (
-        *(f"S1/Directions 1/{camera}" for camera in CAMERA_IDS),
-        f"S11/Posing/{CAMERA_IDS[0]}",
-    )
+    assert poses.groups == (*["S1/Directions 1"] * 8, *["S11/Posing"] * 2)  # views of one moment
     assert poses.image_ids is not None
     assert poses.image_ids[1] == "S1/S1_Directions_1.54138969/S1_Directions_1.54138969_000002.jpg"
     assert poses.image_size[::2].tolist() == [
         [1000, 1002], [1000, 1000], [1000, 1000], [1000, 1002], [1000, 1002],
     ]  # fmt: skip
     assert poses.visibility[2, :2].tolist() == [1, 2]
-    assert read_h36m(path, subjects=["S11"]).groups == (f"S11/Posing/{CAMERA_IDS[0]}",) * 2
+    assert read_h36m(path, subjects=["S11"]).groups == ("S11/Posing",) * 2
 
 
 @pytest.mark.parametrize(
@@ -138,7 +135,7 @@ def test_world_positions_are_seen_by_the_cameras_of_the_subject(
     np.savez_compressed(path, positions_3d={"S9": {"Posing": world}})
     poses = read_poses(path)
     assert poses.skeleton.name == name
-    assert poses.groups == tuple(f"S9/Posing/{camera}" for camera in CAMERA_IDS)
+    assert poses.groups == ("S9/Posing",) * 4
     for camera, view in zip(h36m_cameras("S9"), poses.keypoints, strict=True):
         assert np.allclose(view, camera.world_to_image(world[0]))
     assert (np.diff(poses.keypoints[..., 1], axis=1) < 0).all()
@@ -159,7 +156,7 @@ def test_world_positions_of_others_are_refused(tmp_path: Path) -> None:
 def test_mmpose_names_hold_the_groups(samples: dict[str, Any], tmp_path: Path) -> None:
     poses = read_poses(samples["h36m"][2](tmp_path))
     assert poses.skeleton.name == "h36m17"
-    assert poses.groups == ("S1/Directions 1/54138969", "S9/Posing/55011271")
+    assert poses.groups == ("S1/Directions 1", "S9/Posing")
     assert poses.image_size.tolist() == [[1000, 1002], [1000, 1000]]
 
 
@@ -169,13 +166,84 @@ def test_the_legs_of_mmpose_coco_files_are_put_right(
     path = samples["h36m"][3](tmp_path)
     poses = read_poses(path)
     assert poses.skeleton == load_skeleton("h36m17")
-    assert poses.groups == ("S1/Directions 1/54138969",)
+    assert poses.groups == ("S1/Directions 1",)
     assert (poses.visibility == 2).all()
     by_name = read_poses(path, "coco")  # the wrong side, as the file says
     right = poses.keypoints[0, poses.skeleton.index("right_hip")]
     left = by_name.keypoints[0, by_name.skeleton.index("left_hip")]
     assert right.tolist() == left.tolist()
     assert "wrong side" in poses.source[-1]
+
+
+def write_h5(path: Path, **arrays: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pytest.importorskip("h5py").File(path, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+    return path
+
+
+def annot(**changes: Any) -> dict[str, Any]:
+    """One frame seen by two cameras; x is the joint, y the row."""
+    pose = np.zeros((2, 32, 2))
+    pose[..., 0] = np.arange(32)
+    pose[1, :, 1] = 1
+    pose[1, 0] = (1000, 1)
+    arrays = {
+        "pose/2d": pose,
+        "subject": np.array([11, 11]),
+        "camera": np.array([54138969, 55011271]),
+        "frame": np.array([65, 65]),
+    }
+    return arrays | changes
+
+
+def test_takes_of_h36m_fetch_are_read_alone_and_as_a_folder(tmp_path: Path) -> None:
+    paths = [
+        write_h5(tmp_path / subject / "Walking-1" / "annot.h5", **annot(subject=[number] * 2))
+        for subject, number in (("S11", 11), ("S9", 9))
+    ]
+    poses = read_poses(paths[0])
+    assert poses.skeleton.name == "h36m32"
+    assert poses.keypoints[:, 3].tolist() == [[3, 0], [3, 1]]
+    assert poses.visibility[1, :2].tolist() == [1, 2]
+    assert poses.image_size.tolist() == [[1000, 1002], [1000, 1000]]
+    assert poses.groups == ("S11/Walking-1",) * 2
+    assert poses.image_ids is not None
+    assert poses.image_ids[1] == "S11/Walking-1/imageSequence/55011271/img_000065.jpg"
+    assert read_poses(tmp_path).groups == ("S11/Walking-1",) * 2 + ("S9/Walking-1",) * 2
+    assert read_h36m(tmp_path, subjects=["S9"]).groups == ("S9/Walking-1",) * 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pose/2d": np.zeros((2, 17, 2))}, r"pose/2d: found shape \(2, 17, 2\)"),
+        ({"frame": np.array([1])}, r"frame: found shape \(1,\), expected \(2\)"),
+        ({"camera": np.array([54138969, 7])}, "camera: found 7, expected one of"),
+    ],
+)
+def test_other_arrays_in_hdf5_are_refused_by_place(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataFormatError, match=message):
+        read_poses(write_h5(tmp_path / "annot.h5", **annot(**change)))
+
+
+def test_world_positions_in_hdf5_are_those_of_the_npz(tmp_path: Path) -> None:
+    world = np.linspace(-1, 1, 3 * 32 * 3).reshape(3, 32, 3)
+    np.savez(tmp_path / "data_3d_h36m.npz", positions_3d={"S9": {"Posing 1": world}})
+    millimetres = 1000 * world.reshape(3, 96).T
+    file = tmp_path / "h36m" / "S9" / "MyPoses" / "3D_positions" / "Posing 1.h5"
+    write_h5(file, **{"3D_positions": millimetres})
+    expected = read_poses(tmp_path / "data_3d_h36m.npz")
+    for path in (file, tmp_path / "h36m"):
+        poses = read_poses(path)
+        assert np.allclose(poses.keypoints, expected.keypoints, atol=1e-3)
+        assert poses.groups == expected.groups
+        assert poses.image_ids == expected.image_ids
+    with pytest.raises(DataFormatError, match="holds no poses"):
+        read_h36m(tmp_path / "h36m", subjects=["S1"])
 
 
 @pytest.mark.parametrize("name", ["h36m32", "h36m17"])
@@ -201,9 +269,9 @@ def test_real_cameras_see_what_the_files_say(find_data: Callable[[str], Path]) -
     flat = read_poses(folder / "test_h36m_body3d.npz")
     assert np.allclose(poses.keypoints, flat.keypoints[: len(poses)])
     people = json.loads((folder / "h36m_coco.json").read_text())["annotations"]
-    assert poses.groups is not None
-    for person, group, keypoints in zip(people, poses.groups, poses.keypoints, strict=True):
-        subject, _, camera = group.split("/")
+    assert poses.image_ids is not None
+    for person, name, keypoints in zip(people, poses.image_ids, poses.keypoints, strict=True):
+        subject, camera = name.split("_")[0].split("/")[-1], name.split(".")[-2].split("_")[0]
         world = np.array(person["keypoints_3d"]).reshape(-1, 4)[:, :3]
         seen = h36m_cameras(subject)[CAMERA_IDS.index(camera)].world_to_image(world)
         assert np.abs(seen - keypoints).max() < 0.01

@@ -63,7 +63,7 @@ def test_arrays_that_are_no_object_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", data=np.zeros(3))
     with pytest.raises(DataFormatError, match=r"found shape \(3,\) of float64"):
         read_object(tmp_path / "a.npz", "data")
-    with pytest.raises(DataFormatError, match="'other' is missing"):
+    with pytest.raises(DataFormatError, match="other: the array is missing"):
         read_object(tmp_path / "a.npz", "other")
     with pytest.raises(DataFormatError, match="cannot be read"):
         read_object(tmp_path / "absent.npz", "data")
