@@ -240,7 +240,7 @@ def test_wrong_motion_gives_a_clear_sentence(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     last = make(tmp_path / "out", config_of(tmp_path / "other.npz"))[-1]
     assert isinstance(last, JobFailed)
-    assert "other.npz: the array" in str(last.error)
+    assert "other.npz, xyz: the array" in str(last.error)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataFormatError, match=r"holds no \.npz files"):
         motion_files([tmp_path / "empty"])

@@ -205,7 +205,7 @@ def markdown(bench: Bench, results: list[dict[str, Any]]) -> str:
     config, spec, scale = bench.config, bench.spec, bench.scale
     seeds = ", ".join(str(seed) for seed in config.seeds or scale.seeds)
     device = hardware(resolve_device(config.device))
-    threads = f", {config.threads} threads" if config.threads is not None else ""
+    threads = f", threads: {config.threads}" if config.threads is not None else ""
     parts = [
         f"# {spec.title}\n\n{spec.about.strip()}\n\n{scale.about.strip()}\n\n"
         f"`flexpose-train reproduce --experiment {config.experiment} --scale {config.scale}`; "
