@@ -489,10 +489,13 @@ def _axes(figure: Figure) -> Axes:
 
 
 def _legend(figure: Figure) -> None:
-    """Put the legend above the axes, where it covers no data."""
+    """Put the legend above the axes, where it covers no data; long names in fewer columns."""
+    (axes,) = figure.axes
+    longest = max((len(name) for name in axes.get_legend_handles_labels()[1]), default=0)
+    wide = 0.4 + 0.07 * longest  # inches of an entry in this size of letters
     figure.legend(
         loc="outside upper center",
-        ncols=4,
+        ncols=max(1, min(4, int(figure.get_figwidth() / wide))),
         facecolor=BACKGROUND,
         edgecolor=BACKGROUND,
         labelcolor=INK,
