@@ -21,7 +21,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 
 import cv2
@@ -130,12 +129,14 @@ def in_a_process(prior: str, steps: int) -> Beats:
 
 def hardware() -> str:
     """Processor, Python's platform and the commit."""
-    info = Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-    model = names[0].split(":")[1].strip() if names else platform.machine()
+    import torch  # late: the beats are those of a window that has not loaded it
+
+    from flexpose.compute import hardware as name_of
+
+    model = name_of(torch.device("cpu"))
     words = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     commit = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
-    versions = f"Python {platform.python_version()}, torch {metadata.version('torch')}"
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     return f"{model}, {os.cpu_count()} cores, {versions}, commit {commit or 'unknown'}"
 
 

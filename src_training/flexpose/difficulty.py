@@ -87,6 +87,11 @@ class BinnedRows:
         self.sampler, self.count = sampler, int(bins.max()) + 1
         self.rows = [np.flatnonzero(bins == number) for number in range(self.count)]
 
+    @staticmethod
+    def of(scores: NDArray[np.floating], count: int, sampling: str) -> BinnedRows:
+        """Rows in as many bins of their scores, drawn as the sampling of a config says."""
+        return BinnedRows(quantile_bins(scores, count), BIN_SAMPLERS[sampling])
+
     def draw(self, size: int, progress: float, random: np.random.Generator) -> NDArray[np.intp]:
         """Rows (size,), with replacement; ``progress`` is the share of the training, 0 to 1."""
         weights = self.sampler(progress, self.count)

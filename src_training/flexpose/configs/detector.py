@@ -9,6 +9,7 @@ import tyro
 from pydantic import Field
 
 from flexpose.configs.base import ConfigBase, JobConfig
+from flexpose.configs.difficulty import DrawingConfig
 
 
 class FramesConfig(ConfigBase):
@@ -53,7 +54,7 @@ class NetworkConfig(ConfigBase):
         return self.backbone == "mobilenet" or (given and self.backbone != "none")
 
 
-class HeatmapsConfig(NetworkConfig):
+class HeatmapsConfig(DrawingConfig, NetworkConfig):
     """How the practical detector learns: from shots, puppets and its own teacher."""
 
     loss: Literal["entropy", "mse", "kl"] = Field(
@@ -73,16 +74,6 @@ class HeatmapsConfig(NetworkConfig):
     puppet_share: float = Field(
         0.6, ge=0, le=1, title="Share of puppets", description="Of a batch; the rest are shots."
     )
-    sampling: Literal["uniform", "cl", "hm"] = Field(
-        "uniform",
-        title="How puppets are drawn",
-        description="By bins of the difficulty of their poses, as train-uda draws labelled frames: "
-        "all alike; cl from easy to hard; hm hard ones more often.",
-    )
-    vae: Path | None = Field(
-        None, title="Pose VAE", description="A run of train-vae that says how hard a pose is."
-    )
-    bins: int = Field(25, ge=2, title="Bins", json_schema_extra={"source": "Dua 2023, figures"})
     nearness: float = Field(
         0.1,
         gt=0,

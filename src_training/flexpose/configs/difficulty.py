@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
-from flexpose.configs.base import JobConfig
+from flexpose.configs.base import ConfigBase, JobConfig
 from flexpose.configs.prior import SourceConfig
+
+
+class DrawingConfig(ConfigBase):
+    """How a training draws what it learns from: by bins of the difficulty of poses."""
+
+    sampling: Literal["uniform", "cl", "hm"] = Field(
+        "uniform",
+        title="How labelled pictures are drawn",
+        description="By bins of difficulty: all alike; cl from easy to hard; hm hard ones more "
+        "often. With replacement. Of train-detector these are puppets.",
+    )
+    vae: Path | None = Field(
+        None, title="Pose VAE", description="A run of train-vae that says how hard a pose is."
+    )
+    bins: int = Field(25, ge=2, title="Bins", json_schema_extra={"source": "Dua 2023, figures"})
 
 
 class VaeConfig(JobConfig):

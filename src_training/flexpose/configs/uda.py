@@ -9,6 +9,7 @@ from pydantic import Field
 
 from flexpose.configs.base import ConfigBase, JobConfig
 from flexpose.configs.detector import FramesConfig, NetworkConfig
+from flexpose.configs.difficulty import DrawingConfig
 
 REGDA = "Jiang 2021; thuml/Transfer-Learning-Library:examples/domain_adaptation/keypoint_detection"
 UDAPE = "Kim 2022; VisionLearningGroup/UDA_PoseEstimation:train_human.py"
@@ -151,7 +152,7 @@ class UdapeConfig(ConfigBase):
     )
 
 
-class UdaConfig(JobConfig):
+class UdaConfig(DrawingConfig, JobConfig):
     """Learn to read poses off frames without labels, from labelled frames of another domain."""
 
     source: FramesConfig = Field(title="Source", description="The labelled frames.")
@@ -201,19 +202,9 @@ class UdaConfig(JobConfig):
         title="Loss of source-only and oracle",
         description="As that of train-detector's heatmaps. RegDA's is kl, UDAPE's mse.",
     )
-    sampling: Literal["uniform", "cl", "hm"] = Field(
-        "uniform",
-        title="How labelled frames are drawn",
-        description="By bins of difficulty: all alike; cl from easy to hard; hm hard ones more "
-        "often. With replacement.",
-    )
-    vae: Path | None = Field(
-        None, title="Pose VAE", description="A run of train-vae that says how hard a pose is."
-    )
     scores: Path | None = Field(
         None, title="Scores", description="Or scores.npz of `score`, of the file of labels."
     )
-    bins: int = Field(25, ge=2, title="Bins", json_schema_extra={"source": "Dua 2023, figures"})
     size: Literal[32, 64, 128, 256] = Field(64, title="Crop in pixels")
     width: int = Field(16, ge=4, title="Size of the network", description="Not of a resnet.")
     network: NetworkConfig = Field(default_factory=NetworkConfig, title="Network")

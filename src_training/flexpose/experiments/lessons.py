@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from flexpose.difficulty import quantile_bins
@@ -28,10 +27,9 @@ from flexpose.experiments.domains import (
 from flexpose.geometry import normalised
 from flexpose.io.base import read_poses, write_poses
 from flexpose.jobs import CancelToken
-from flexpose.models.pose_vae import load_vae
 from flexpose.poseset import PoseSet
 from flexpose.skeleton import load_skeleton
-from flexpose.training.pose_vae import scored
+from flexpose.training.pose_vae import difficulty
 
 if TYPE_CHECKING:
     from flexpose.experiments.cells import Bench, Cell
@@ -220,9 +218,6 @@ class Lessons:
             return None
         source = self.bench.source_name(cell)
         if (cell.target, source) not in self._bins:
-            model, _ = load_vae(self._vae(source))
-            test = self.bench.target(cell.target).test
-            poses = torch.from_numpy(normalised(test.keypoints))
-            scores = scored(model, poses, torch.device("cpu")).numpy()
+            scores = difficulty(self._vae(source), self.bench.target(cell.target).test)
             self._bins[cell.target, source] = quantile_bins(scores, self.bench.scale.bins)
         return self._bins[cell.target, source]

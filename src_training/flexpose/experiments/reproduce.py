@@ -204,7 +204,7 @@ def markdown(bench: Bench, results: list[dict[str, Any]]) -> str:
     """Tables by target, with what a reader needs to judge them."""
     config, spec, scale = bench.config, bench.spec, bench.scale
     seeds = ", ".join(str(seed) for seed in config.seeds or scale.seeds)
-    device = hardware(resolve_device(config.device))
+    device = config.cluster or hardware(resolve_device(config.device))
     threads = f", threads: {config.threads}" if config.threads is not None else ""
     parts = [
         f"# {spec.title}\n\n{spec.about.strip()}\n\n{scale.about.strip()}\n\n"

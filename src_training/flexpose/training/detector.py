@@ -15,7 +15,7 @@ from flexpose.checkpoint import load_checkpoint
 from flexpose.compute import generator_for, prepare, resolve_device
 from flexpose.configs.base import ConfigBase
 from flexpose.configs.detector import DetectorConfig
-from flexpose.difficulty import BIN_SAMPLERS, BinnedRows, quantile_bins
+from flexpose.difficulty import BinnedRows
 from flexpose.errors import FlexPoseError
 from flexpose.events import JobCancelled, JobEvent, PhaseChanged, WarningRaised
 from flexpose.geometry import normalised, unit_to_canvas
@@ -133,8 +133,7 @@ def _binned(config: DetectorConfig, puppets: Puppets, skeleton: Skeleton) -> Pup
             "poses are.",
             "Train a Pose VAE on poses of this skeleton.",
         )
-    binned = BinnedRows(quantile_bins(scores, own.bins), BIN_SAMPLERS[own.sampling])
-    return replace(puppets, binned=binned)
+    return replace(puppets, binned=BinnedRows.of(scores, own.bins, own.sampling))
 
 
 def _unpaired(

@@ -568,6 +568,7 @@ def wflw_line(image: str, box: bool = True) -> str:
 
 
 def wflw(folder: Path) -> Path:
+    # not of one length: half a file is then no whole line
     text = wflw_line("37--Soccer/37_Soccer_soccer_ball_37_45.jpg") + wflw_line("7--Cheering/a.jpg")
     return saved_text(folder / "list_98pt_rect_attr_test.txt", text)
 

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from flexpose.calibration import Calibration
 from flexpose.compute import generator_for
 from flexpose.configs.uda import UdaConfig
-from flexpose.difficulty import BIN_SAMPLERS, BinnedRows, quantile_bins
+from flexpose.difficulty import BinnedRows
 from flexpose.errors import ConfigError, FlexPoseError
 from flexpose.io.base import read_npz, read_poses
 from flexpose.models.detector import Design
@@ -87,7 +87,7 @@ def labelled(
     if config.sampling != "uniform":
         scores = _scores(config, poses, path)[place[use]]
         use, scores = use[np.isfinite(scores)], scores[np.isfinite(scores)]
-        binned = BinnedRows(quantile_bins(scores, config.bins), BIN_SAMPLERS[config.sampling])
+        binned = BinnedRows.of(scores, config.bins, config.sampling)
     which = torch.from_numpy(use)
     return Domain(clips, labels.rows[which], labels.keypoints[which], binned, count - len(use))
 
